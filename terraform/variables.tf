@@ -10,8 +10,8 @@ variable "project_name" {
   default     = "distributed-ps"
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.project_name))
-    error_message = "project_name is 3 to 20 lower-case letters, digits and dashes, the first a letter: names of load balancers and repositories are made of it."
+    condition     = can(regex("^[a-z][a-z0-9-]{1,16}[a-z0-9]$", var.project_name))
+    error_message = "project_name is 3 to 18 lower-case letters, digits and dashes, the first a letter and the last no dash: a load balancer may have 32 characters, of which environment and endings take 14."
   }
 }
 

@@ -3,13 +3,14 @@
  * tests with AWS mocked. What the tasks are told is then run through Paceline itself.
  */
 import assert from "node:assert/strict";
-import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { readPlan } from "../dist/deploy/stack.js";
 import type { CommandName } from "../dist/options/option-row.js";
 import { ignoredVariables, resolve } from "../dist/options/resolve.js";
-import { freePort, mainPath, makePlace, metricsOf, type Place } from "./run-paceline.js";
+import { makePlace, metricsOf } from "./run-paceline.js";
+import { localStack } from "./terraform/local-stack.js";
 import {
   type Container,
   containersOf,
@@ -17,7 +18,7 @@ import {
   lackOfTerraform,
   type Resource,
   repository,
-  statesOf,
+  statesOfRuns,
   stubProvider,
   terraform,
 } from "./terraform/terraform-runs.js";
@@ -30,12 +31,7 @@ const lack = lackOfTerraform();
 let tested: Promise<Map<string, readonly Resource[]>> | null = null;
 
 function testedStates(context: TestContext) {
-  tested ??= stubProvider(context).then(async (provider) => {
-    const { exitCode, told } = await terraform(["test", "-json", "-verbose"], folder, provider);
-    const said = told.split("\n").filter((line) => !line.includes('"test_state"'));
-    assert.equal(exitCode, 0, said.join("\n"));
-    return statesOf(told);
-  });
+  tested ??= statesOfRuns(context);
   return tested;
 }
 
@@ -129,14 +125,14 @@ test("the tasks of a stack train here, secured, and stay when the run is over", 
   if (lack !== null) return context.skip(lack);
   const states = await testedStates(context);
   const place = await makePlace(context);
-  const cluster = await localCluster(place, containersOf(states.get(firstRun) ?? []));
-  const coordinator = await cluster.start("coordinator");
+  const stack = await localStack(place, containersOf(states.get(firstRun) ?? []));
+  const coordinator = stack.start("coordinator");
   await coordinator.waitFor(/listens on/);
-  const members = [cluster.start("parameter-server-0"), cluster.start("worker")];
-  const submitted = await (await cluster.start("submit")).end();
+  const members = [stack.start("parameter-server-0"), stack.start("worker")];
+  const submitted = await stack.start("submit").end();
   assert.equal(submitted.exitCode, 0, `${submitted.err}\n${coordinator.told()}`);
   // A service of ECS starts whatever ends: nothing does.
-  for (const member of members) assert.ok(!(await member).isOver, (await member).told());
+  for (const member of members) assert.ok(!member.isOver, member.told());
   assert.ok(!coordinator.isOver);
   assert.deepEqual(
     metricsOf(coordinator.out).map(({ type }) => type),
@@ -164,55 +160,4 @@ function demandKnownMetrics(resources: readonly Resource[], printed: readonly st
   const named = [...alarms.map(({ values }) => String(values.metric_name)), ...drawn];
   assert.ok(named.length > 10);
   for (const name of named) assert.ok(printed.includes(name), `nobody prints ${name}`);
-}
-
-/** The containers as processes of this machine, in other places and with less to do. */
-async function localCluster(place: Place, containers: ReadonlyMap<string, Container>) {
-  const port = await freePort();
-  const made = await place.call(["certs", "init", "--out", place.path("certs")]);
-  assert.equal(made.exitCode, 0, made.err);
-  await mkdir(place.path("bin"));
-  const program = `#!/bin/sh\nexec '${process.execPath}' '${mainPath}' "$@"\n`;
-  await writeFile(place.path("bin", "paceline"), program, { mode: 0o755 });
-  const read = (name: string) => readFile(place.path("certs", name), "utf8");
-  const secret: Record<string, string> = { token: "0123456789abcdef", ca: await read("ca.pem") };
-  for (const role of ["coordinator", "server", "worker", "admin"]) {
-    secret[role] = await read(`${role}.pem`);
-    secret[`${role}_key`] = await read(`${role}-key.pem`);
-  }
-  const here = {
-    PATH: `${place.path("bin")}:${process.env.PATH}`,
-    TMPDIR: place.folder,
-    DATA_MOUNT: place.path("cache"),
-    PACELINE_HOST: "127.0.0.1",
-    PACELINE_RUN_DIR: place.path("runs"),
-    PACELINE_DATA_DIR: place.path("data"),
-    PACELINE_CACHE_DIR: place.path("cache"),
-  };
-  const small = {
-    ...{ PACELINE_MODEL: "logistic", PACELINE_DATA: "mnist-parity", PACELINE_AUGMENT: "none" },
-    ...{ TOTAL_WORKERS_EXPECTED: "1", PACELINE_ENGINE: "reference", PACELINE_EPOCHS: "1" },
-  };
-  const there: Record<string, Record<string, string>> = {
-    coordinator: { SERVER_PORT: String(port) },
-    "parameter-server-0": { PACELINE_PORT: "0", PACELINE_ADVERTISE: "" },
-    submit: small,
-  };
-  return {
-    async start(name: string) {
-      const container = containers.get(name);
-      assert.ok(container !== undefined, `no container ${name}`);
-      const secrets = container.secrets.map(({ name: variable, valueFrom }) => {
-        const key = valueFrom.split(":").at(-3) ?? "";
-        assert.ok(secret[key] !== undefined, `the secret has no ${key}`);
-        return [variable, secret[key]] as const;
-      });
-      const environment = {
-        ...environmentOf(container),
-        ...(name === "coordinator" ? {} : { PARAMETER_SERVER_ADDRESS: `127.0.0.1:${port}` }),
-        ...{ ...here, ...there[name], ...Object.fromEntries(secrets) },
-      };
-      return place.start([], environment, [...container.entryPoint, ...container.command, "sh"]);
-    },
-  };
 }

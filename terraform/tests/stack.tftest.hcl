@@ -186,6 +186,7 @@ run "refuses_what_can_not_be" {
   variables {
     availability_zones      = ["eu-central-1a", "us-west-2b"]
     environment             = "Dev 1"
+    project_name            = "a-name-of-nineteen-"
     worker_count            = 33
     worker_memory           = 1024
     parameter_server_cpu    = 3000
@@ -200,7 +201,7 @@ run "refuses_what_can_not_be" {
   }
 
   expect_failures = [
-    var.availability_zones, var.environment, var.worker_count, var.worker_memory, var.parameter_server_memory,
+    var.availability_zones, var.environment, var.project_name, var.worker_count, var.worker_memory, var.parameter_server_memory,
     var.parameter_server_port, var.replicas, var.server_mode, var.log_retention_days, var.run_options,
     var.stall_minutes, var.monthly_budget_usd,
   ]

@@ -1,4 +1,5 @@
 /** Runs the terraform program on terraform/, or a copy, with AWS as a stub provider knows it. */
+import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
@@ -66,8 +67,15 @@ export function terraform(
   });
 }
 
-/** What each run of `terraform test -json -verbose` has made, by its name: its resources. */
-export function statesOf(told: string): Map<string, readonly Resource[]> {
+/** Carries out the runs of terraform/tests; resolves to the resources that each has made. */
+export async function statesOfRuns(
+  context: TestContext,
+): Promise<Map<string, readonly Resource[]>> {
+  const provider = await stubProvider(context);
+  const folder = join(repository, "terraform");
+  const { exitCode, told } = await terraform(["test", "-json", "-verbose"], folder, provider);
+  const said = told.split("\n").filter((line) => !line.includes('"test_state"'));
+  assert.equal(exitCode, 0, said.join("\n"));
   const lines = told.split("\n").filter((line) => line.startsWith("{"));
   const states = lines.map((line) => JSON.parse(line)).filter(({ type }) => type === "test_state");
   return new Map(
