@@ -142,6 +142,16 @@ locals {
       portMappings = container.port == null ? [] : [{ containerPort = container.port, protocol = "tcp" }]
       stopTimeout  = 120
 
+      # An image that names a socket for it is asked whether its process lives; one that is frozen is
+      # replaced. The task that submits a run only waits.
+      healthCheck = name == "submit" ? null : {
+        command     = ["CMD-SHELL", "[ -z \"$PACELINE_HEALTH_SOCKET\" ] || paceline health"]
+        interval    = 60
+        timeout     = 15
+        retries     = 3
+        startPeriod = 120
+      }
+
       # Frames of one chunk each way for every worker need many open files.
       ulimits = [{ name = "nofile", softLimit = 65536, hardLimit = 65536 }]
 

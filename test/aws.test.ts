@@ -120,6 +120,14 @@ test("logs and fetch take a role, a filter and a span", async (context) => {
     "aws logs tail /ecs/distributed-ps-dev-parameter-server --region us-west-2 --format short " +
       "--log-stream-name-prefix server/ --filter-pattern METRICS_JSON --since 2h --follow",
   );
+  const groups = { coordinator: "parameter-server", submit: "parameter-server", worker: "worker" };
+  for (const [role, group] of Object.entries(groups)) {
+    const { calls } = await call(place, ["logs", "--role", role], { terraform: [stackAnswer] });
+    assert.match(
+      calls.at(-1) ?? "",
+      new RegExp(`^aws logs tail /ecs/distributed-ps-dev-${group} `),
+    );
+  }
   const all = await call(place, ["logs"], { aws: [line], terraform: [stackAnswer] });
   assert.equal(all.calls.filter((one) => one.startsWith("aws logs tail")).length, 2);
   const events = [
