@@ -162,9 +162,14 @@ cluster=$(output ecs_cluster_name)
 servers=$(output parameter_server_log_group)
 workers=$(output worker_log_group)
 say "== Waiting for the tasks"
-services="$(output coordinator_service_name) $(output parameter_server_service_name) $(output worker_service_name)"
-# shellcheck disable=SC2086
-if ! aws ecs wait services-stable --cluster "$cluster" --services $services; then
+servers_of() { terraform output -json parameter_server_service_names | tr -d '[]" \n' | tr ',' ' '; }
+all_stable() {
+  local service
+  for service in $(output coordinator_service_name) $(servers_of) $(output worker_service_name); do
+    aws ecs wait services-stable --cluster "$cluster" --services "$service" || return 1
+  done
+}
+if ! all_stable; then
   say "the tasks do not stay up; the latest that stopped, and why:"
   stopped=$(aws ecs list-tasks --cluster "$cluster" --desired-status STOPPED --output text --query 'taskArns[:5]' || true)
   if [ -n "$stopped" ] && [ "$stopped" != None ]; then

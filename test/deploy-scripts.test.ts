@@ -38,6 +38,11 @@ test("deploy.sh makes registries, images, secret and stack, and starts a run", a
   for (const call of calls.filter((one) => /^terraform (apply|console)/.test(one))) {
     assert.ok(call.endsWith(variables), call);
   }
+  const waited = calls.filter((call) => call.startsWith("aws ecs wait services-stable"));
+  assert.deepEqual(
+    waited.map((call) => call.split("--services distributed-ps-dev-")[1]),
+    ["coordinator", "parameter-server", "parameter-server-1", "worker"],
+  );
   const run = calls.find((call) => call.startsWith("aws ecs run-task")) ?? "";
   assert.match(run, /subnets=\[subnet-a,subnet-b\],securityGroups=\[sg-1\]/);
   assert.match(run, /\[\{"name":"PACELINE_NAME","value":"first"\}\]/);

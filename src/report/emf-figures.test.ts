@@ -25,8 +25,8 @@ function at(globalSteps: number, examples: number): CoordinatorSnapshot {
   return { globalSteps, examples } as CoordinatorSnapshot;
 }
 
-function end(outcome: RunResult["outcome"], code: string | null): RunEnd {
-  return { result: { outcome, code } } as RunEnd;
+function end(outcome: RunResult["outcome"], code: string | null, globalSteps = 0): RunEnd {
+  return { result: { outcome, code, globalSteps } } as RunEnd;
 }
 
 test("a line names its metrics, with their units, and gives each a value", () => {
@@ -79,6 +79,14 @@ test("a run that went back to a checkpoint makes no negative count", () => {
   clock.ms = 5000;
   const { Steps, SecondsWithoutStep } = line({ members: [] });
   assert.deepEqual([Steps, SecondsWithoutStep], [5, 2]);
+});
+
+test("steps after a run's last snapshot count as well", () => {
+  const { observer, line } = figuresOf();
+  observer.onBegin?.(begin(1));
+  observer.onSnapshot?.(at(0, 0));
+  observer.onEnd?.(end("done", null, 32));
+  assert.equal(line({ members: [] }).Steps, 32);
 });
 
 test("demand is what running jobs take and the next may have, over the workers there", () => {

@@ -60,9 +60,8 @@ export class EmfFigures {
       onEvent: (event) => this.#onEvent(event),
       onSnapshot: (snapshot) => this.#onSnapshot(run, snapshot),
       onEnd: (end) => {
-        if (run !== null) this.#runs.delete(run);
+        this.#onEnd(run, end);
         run = null;
-        this.#onEnd(end);
       },
     };
   }
@@ -148,7 +147,10 @@ export class EmfFigures {
     run.seen = { steps: globalSteps, examples };
   }
 
-  #onEnd({ result: { outcome, code } }: RunEnd): void {
+  #onEnd(run: RunningRun | null, { result: { outcome, code, globalSteps } }: RunEnd): void {
+    if (run !== null) this.#runs.delete(run);
+    // A short run may take its last steps, or all of them, between two snapshots.
+    this.#counts.steps += Math.max(0, globalSteps - (run?.seen?.steps ?? globalSteps));
     if (outcome === "done") this.#counts.done += 1;
     if (outcome === "failed") this.#counts.failed += 1;
     if (code === "diverged") this.#counts.diverged += 1;

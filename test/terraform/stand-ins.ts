@@ -141,6 +141,10 @@ export const allWell: Answers = {
   terraform: [
     { to: "console*", out: '"us-west-2 distributed-ps-dev false 8192 2816 true"' },
     ...Object.entries(outputs).map(([name, out]) => ({ to: `output -raw ${name}`, out })),
+    {
+      to: "output -json parameter_server_service_names",
+      out: '["distributed-ps-dev-parameter-server","distributed-ps-dev-parameter-server-1"]',
+    },
     { to: "output -json public_subnet_ids", out: '["subnet-a","subnet-b"]' },
     { to: "output -json availability_zones", out: '["us-west-2a","us-west-2b"]' },
   ],
