@@ -12,6 +12,7 @@ import type { CommandName } from "../dist/options/option-row.js";
 import { ignoredVariables, resolve } from "../dist/options/resolve.js";
 import { makePlace, metricsOf } from "./run-paceline.js";
 import { localStack } from "./terraform/local-stack.js";
+import { outputs } from "./terraform/stand-ins.js";
 import {
   type Container,
   containersOf,
@@ -67,6 +68,36 @@ test("a name that AWS does not have is refused, the others are not", async (cont
   await plant('"aws_ecs_cluster" ', '"aws_ecs_clusters" ', /does not support resource type/);
   await plant("  load_balancer {", "  balancer {", /Blocks of type "balancer" are not expected/);
   await plant("  resource_id        = aws", "  # = aws", /argument "resource_id" is required/);
+});
+
+test("what the scripts ask terraform is there", async (context) => {
+  if (lack !== null) return context.skip(lack);
+  const provider = await stubProvider(context);
+  const read = (name: string) => readFile(join(folder, name), "utf8");
+  const scripts = (await Promise.all(["deploy.sh", "run.sh", "destroy.sh"].map(read))).join("\n");
+  const asked = [...scripts.matchAll(/(?<!--)output (?:-raw |-json )?([a-z_]+)/g)].map(
+    ([, name]) => name,
+  );
+  const there = [...(await read("outputs.tf")).matchAll(/^output "(\w+)"/gm)].map(
+    ([, name]) => name,
+  );
+  assert.ok(asked.length > 15);
+  const named = [...asked, ...Object.keys(outputs), "parameter_server_service_names"];
+  assert.deepEqual(
+    named.filter((name) => !there.includes(name)),
+    [],
+  );
+  const expressions = [...scripts.matchAll(/'("\$\{var\..*\}")'/g)].map(([, text]) => text ?? "");
+  const words = ["console", "-var=environment=prod", "-var=worker_spot=true"];
+  const lines: string[] = [];
+  for (const expression of expressions) {
+    const { told } = await terraform(words, folder, provider, `${expression}\n`);
+    lines.push(told.trim());
+  }
+  assert.deepEqual(lines, [
+    '"us-west-2 distributed-ps-prod true 8192 2816 true"',
+    '"distributed-ps prod us-west-2"',
+  ]);
 });
 
 test("runs of all sizes are made as their variables say, and each task's words and variables are \

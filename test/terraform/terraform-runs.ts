@@ -46,11 +46,12 @@ export async function stubProvider(context: TestContext): Promise<StubProvider> 
   return provider;
 }
 
-/** Runs terraform in a folder to its end. */
+/** Runs terraform in a folder to its end, with `typed` on its standard input. */
 export function terraform(
   words: readonly string[],
   folder: string,
   provider: StubProvider | null = null,
+  typed = "",
 ): Promise<TerraformEnd> {
   const env = {
     PATH: process.env.PATH,
@@ -60,10 +61,12 @@ export function terraform(
   };
   const options = { cwd: folder, env: { ...env, ...provider?.environment }, maxBuffer: 64 << 20 };
   return new Promise((resolve) => {
-    execFile("terraform", words, { ...options, timeout: limitMs }, (error, out, err) => {
+    const given = { ...options, timeout: limitMs };
+    const child = execFile("terraform", words, given, (error, out, err) => {
       const exitCode = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
       resolve({ exitCode, told: `${out}${err}` });
     });
+    child.stdin?.end(typed);
   });
 }
 
