@@ -76,7 +76,7 @@ if [ "$logs" = yes ]; then
   folder=../experiment_results/logs/$name-$(date -u +%Y%m%dT%H%M%SZ)
   mkdir -p "$folder"
   for role in parameter-server worker; do
-    if aws logs tail "/ecs/$name-$role" --since 30d --format short > "$folder/$role.log" 2> "$folder/$role.err"; then
+    if aws logs tail "/ecs/$name-$role" --since 400d --format short > "$folder/$role.log" 2> "$folder/$role.err"; then
       rm -f "$folder/$role.err"
       say "$(wc -l < "$folder/$role.log" | tr -d ' ') lines of /ecs/$name-$role are in ${folder#../}/$role.log"
     elif grep -q ResourceNotFound "$folder/$role.err"; then
