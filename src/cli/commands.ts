@@ -3,6 +3,7 @@ import { PacelineError } from "../errors.js";
 import type { ResolvedOptions } from "../options/resolved-options.js";
 import { isInBucket } from "../store/files.js";
 import { adminPlan } from "./commands/admin.js";
+import { awsPlan } from "./commands/aws.js";
 import { benchPlan } from "./commands/bench.js";
 import { certsPlan } from "./commands/certs.js";
 import { chartsPlan } from "./commands/charts.js";
@@ -171,6 +172,7 @@ export const commandPlans: readonly CommandPlan[] = [
   predictPlan,
   benchPlan,
   certsPlan,
+  awsPlan,
   {
     name: "init",
     sentence: "write a config file for a run, with a comment above each option",

@@ -29,6 +29,7 @@ export const commandNames = [
   "predict",
   "bench",
   "certs",
+  "aws",
   "completion",
 ] as const;
 /** One of them. */

@@ -10,6 +10,7 @@ import {
   optional,
   path,
   runName,
+  text,
   toggle,
   whole,
 } from "./option-values.js";
@@ -134,6 +135,16 @@ export const showingRows: OptionRows<ShowingOptions> = {
     sentence: "print METRICS_JSON lines on a terminal too, not only in the run's logs",
     group: "showing",
     commands: ["train", "baseline", "coordinator", "worker"],
+  },
+  emf: {
+    name: "emf",
+    type: optional(text("namespace", "a namespace of CloudWatch, such as Paceline/digits")),
+    default: null,
+    sentence:
+      "print a line of figures once a minute in CloudWatch's embedded metric format, which makes " +
+      "metrics of them in this namespace",
+    group: "showing",
+    commands: ["coordinator"],
   },
   trace: {
     name: "trace",

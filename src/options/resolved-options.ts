@@ -125,6 +125,8 @@ export interface ShowingOptions {
   readonly progress: boolean;
   /** METRICS_JSON lines go to standard output though it is a terminal. */
   readonly metricsJson: boolean;
+  /** The namespace of CloudWatch whose metrics are printed; null for none. */
+  readonly emf: string | null;
   readonly trace: boolean;
   readonly traceFile: string | null;
   readonly logEvery: Cadence;

@@ -6,6 +6,7 @@
 import { demandDataFolder } from "../../data/data-folder.js";
 import { PacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import { EmfFigures, type FiguresPicture } from "../../report/emf-figures.js";
 import { RunReport } from "../../report/run-report.js";
 import type { Observer } from "../../runtime/observer.js";
 import { processClock } from "../../runtime/process/process-clock.js";
@@ -114,13 +115,17 @@ async function one(
   elected?: Elected,
 ): Promise<number> {
   const report = reportOf(options, io);
-  const { running, ended } = await started(options, io, goesOn, report, elected?.states);
+  const figures = printedFigures(options, io);
+  const observers = [report, ...figures.observers()];
+  const { running, ended } = await started(options, io, goesOn, observers, elected?.states);
   const { release } = stopsOnSignals(running, elected?.leave);
+  figures.begin(() => running.snapshot());
   try {
     const { exitCode } = await ended();
     elected?.onEnded();
     return exitCode;
   } finally {
+    figures.close();
     report.close();
     release();
     await running.close();
@@ -131,14 +136,14 @@ async function started(
   options: ResolvedOptions,
   io: CommandIo,
   goesOn: boolean,
-  observer: Observer,
+  observers: readonly Observer[],
   states?: CoordinatorStates,
 ) {
   const settings = coordinatorSettingsOf(options);
   const elected = states === undefined ? {} : { takeOver: "elected" as const };
   const request = { settings: { ...options, ...elected }, configText: io.configText };
   const own = states === undefined ? {} : { states };
-  const parts = { observers: [observer], log: logOf(options, io), ...own };
+  const parts = { observers, log: logOf(options, io), ...own };
   if (goesOn) {
     const { coordinator: running, ended } = await returnCoordinator(settings, parts, request);
     tellPlace(running, io);
@@ -168,8 +173,10 @@ async function serve(
   const { runDir, jobs: jobsMax } = options;
   const takeOver = store === undefined ? options.takeOver : ("elected" as const);
   const settings = { ...coordinatorSettingsOf(options), runDir, jobsMax, takeOver };
+  const figures = printedFigures(options, io);
+  const outputOf = (name: string) => (jobsMax === 1 ? io : namedOutput(io, name));
   const running = await startServing(settings, {
-    observersOf: (name) => [reportOf(options, jobsMax === 1 ? io : namedOutput(io, name))],
+    observersOf: (name) => [reportOf(options, outputOf(name)), ...figures.observers()],
     readSubmitted: (configText) => submittedRun(configText, { ...options, takeOver }, io),
     store,
     log: logOf(options, io),
@@ -177,9 +184,11 @@ async function serve(
   const { release, exitCode } = stopsOnSignals(running, leave);
   try {
     tellPlace(running, io);
+    figures.begin(() => ({ ...running.snapshot(), jobsMax }));
     await running.serve();
     return exitCode();
   } finally {
+    figures.close();
     release();
     await running.close();
   }
@@ -201,6 +210,31 @@ function stopsOnSignals(running: Interrupted, leave?: () => void) {
 
 function reportOf(options: ResolvedOptions, io: CommandIo): RunReport {
   return new RunReport({ settings: options, io, clock: processClock, speaksForWorkers: false });
+}
+
+/** CloudWatch's finest metrics that cost nothing extra are of a minute. */
+const figuresIntervalMs = 60_000;
+
+/** Lines of figures on standard output, where --emf asks for them, or above --json's object. */
+function printedFigures({ emf, json }: ResolvedOptions, io: CommandIo) {
+  if (emf === null) return { observers: () => [], begin: () => {}, close: () => {} };
+  const figures = new EmfFigures(emf, processClock);
+  let timer: NodeJS.Timeout | null = null;
+  let print = () => {};
+  return {
+    observers: () => [figures.observer()],
+    begin(picture: () => FiguresPicture) {
+      const sink = json ? io.stderr : io.stdout;
+      print = () => void sink.write(`${figures.line(picture(), Date.now())}\n`);
+      print();
+      timer = setInterval(print, figuresIntervalMs).unref();
+    },
+    /** Tells what was counted since the last line. */
+    close() {
+      if (timer !== null) clearInterval(timer);
+      print();
+    },
+  };
 }
 
 function logOf({ quiet }: ResolvedOptions, io: CommandIo): (line: string) => void {

@@ -1,0 +1,66 @@
+/** The tasks of a stack as processes of this machine: in other places, and with less to do. */
+import assert from "node:assert/strict";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { freePort, mainPath, type Place, type RunningCommand } from "../run-paceline.js";
+import { type Container, environmentOf } from "./terraform-runs.js";
+
+/** Starts tasks, each as its container would be started. */
+export interface LocalStack {
+  /** @param more of the environment; @param through a program that starts it. */
+  start(name: string, more?: Record<string, string>, through?: readonly string[]): RunningCommand;
+}
+
+/** Makes certificates and a token, which tasks are given as ECS gives a secret. */
+export async function localStack(
+  place: Place,
+  containers: ReadonlyMap<string, Container>,
+): Promise<LocalStack> {
+  const port = await freePort();
+  const made = await place.call(["certs", "init", "--out", place.path("certs")]);
+  assert.equal(made.exitCode, 0, made.err);
+  await mkdir(place.path("bin"));
+  const program = `#!/bin/sh\nexec '${process.execPath}' '${mainPath}' "$@"\n`;
+  await writeFile(place.path("bin", "paceline"), program, { mode: 0o755 });
+  const read = (name: string) => readFile(place.path("certs", name), "utf8");
+  const secret: Record<string, string> = { token: "0123456789abcdef", ca: await read("ca.pem") };
+  for (const role of ["coordinator", "server", "worker", "admin"]) {
+    secret[role] = await read(`${role}.pem`);
+    secret[`${role}_key`] = await read(`${role}-key.pem`);
+  }
+  const here = {
+    PATH: `${place.path("bin")}:${process.env.PATH}`,
+    TMPDIR: place.folder,
+    DATA_MOUNT: place.path("cache"),
+    PACELINE_HOST: "127.0.0.1",
+    PACELINE_RUN_DIR: place.path("runs"),
+    PACELINE_DATA_DIR: place.path("data"),
+    PACELINE_CACHE_DIR: place.path("cache"),
+  };
+  const small = {
+    ...{ PACELINE_MODEL: "logistic", PACELINE_DATA: "mnist-parity", PACELINE_AUGMENT: "none" },
+    ...{ TOTAL_WORKERS_EXPECTED: "1", PACELINE_ENGINE: "reference", PACELINE_EPOCHS: "1" },
+  };
+  const there: Record<string, Record<string, string>> = {
+    coordinator: { SERVER_PORT: String(port) },
+    "parameter-server-0": { PACELINE_PORT: "0", PACELINE_ADVERTISE: "" },
+    submit: small,
+  };
+  return {
+    start(name, more = {}, through = []) {
+      const container = containers.get(name);
+      assert.ok(container !== undefined, `no container ${name}`);
+      const secrets = container.secrets.map(({ name: variable, valueFrom }) => {
+        const key = valueFrom.split(":").at(-3) ?? "";
+        assert.ok(secret[key] !== undefined, `the secret has no ${key}`);
+        return [variable, secret[key]] as const;
+      });
+      const environment = {
+        ...environmentOf(container),
+        ...(name === "coordinator" ? {} : { PARAMETER_SERVER_ADDRESS: `127.0.0.1:${port}` }),
+        ...{ ...here, ...there[name], ...Object.fromEntries(secrets), ...more },
+      };
+      const words = [...through, ...container.entryPoint, ...container.command, "sh"];
+      return place.start([], environment, words);
+    },
+  };
+}
