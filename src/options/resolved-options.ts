@@ -125,6 +125,8 @@ export interface ShowingOptions {
   readonly metricsJson: boolean;
   readonly trace: boolean;
   readonly traceFile: string | null;
+  /** The Unix socket on which a process says that it lives. */
+  readonly healthSocket: string | null;
   readonly logEvery: Cadence;
   readonly dryRun: boolean;
   readonly fast: boolean;
