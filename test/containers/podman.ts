@@ -1,17 +1,16 @@
 /**
- * Podman for tests, as root: with storage of its own below .build, which scripts/test-containers.mjs
- * fills, and names that begin with the test's project. What a test makes goes when it ends.
+ * Podman for tests, as root: with storage of its own below .build, which
+ * scripts/test-containers.mjs fills, and names that begin with the test's project.
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import type { TestContext } from "node:test";
 import { promisify } from "node:util";
 import { until } from "../run-paceline.js";
 import { type ComposeFile, podmanWords } from "./compose-file.js";
 
 const run = promisify(execFile);
-const storage = (process.env.PACELINE_TEST_STORAGE ?? "").split(" ").filter((word) => word !== "");
+const storage = (process.env.CONTAINER_STORAGE ?? "").split(" ").filter((word) => word !== "");
 /** Where podman can't raise limits, those of the container have to be ones that it has. */
 const limits = ["--ulimit", "nproc=4096:4096", "--ulimit", "nofile=4096:4096"];
 /** A command in a container takes a second on a busy machine. */
@@ -69,9 +68,8 @@ export class ContainerCluster {
     this.project = project;
   }
 
-  /** Makes networks and volumes; all of it goes when the test ends. */
-  async prepare(context: TestContext): Promise<void> {
-    context.after(() => this.#remove());
+  /** Makes networks and volumes. */
+  async prepare(): Promise<void> {
     for (const name of Object.keys(this.#file.networks)) {
       await podmanOk("network", "create", `${this.project}-${name}`);
     }
@@ -166,7 +164,8 @@ export class ContainerCluster {
     );
   }
 
-  async #remove(): Promise<void> {
+  /** Ends and removes all that there is of it. */
+  async remove(): Promise<void> {
     const filter = ["--all", "--quiet", "--filter", `name=^${this.project}-`];
     const containers = (await podman("ps", ...filter)).out.split("\n").filter((one) => one !== "");
     if (containers.length > 0) await podman("rm", "--force", "--time", "0", ...containers);
