@@ -98,7 +98,7 @@ sim: build
 sim-long: build
 	$(NODE) scripts/sim.mjs --seeds 100000 --from $(FROM) --mode "$(MODE)"
 
-test-containers: build
+test-containers: etcd build
 	$(NODE) scripts/test-containers.mjs
 
 test-onednn3: build

@@ -67,6 +67,18 @@ export function makeBases({ folder, storage, mirror, bases }) {
   }
 }
 
+/** Puts this machine's etcd under the name that the manifests have. */
+export function makeEtcd({ storage, name, debian }) {
+  const here = join(".build", "etcd", "usr", "bin", "etcd");
+  const program = existsSync(here) ? here : run("sh", ["-c", "command -v etcd"]);
+  const container = run("buildah", [...storage, "from", "--pull=never", debian]);
+  const mounted = run("buildah", [...storage, "mount", container]);
+  cpSync(program, join(mounted, "usr/local/bin/etcd"), { dereference: true });
+  run("buildah", [...storage, "umount", container]);
+  commit(storage, container, name);
+  run("buildah", [...storage, "rm", container]);
+}
+
 function commit(storage, container, name) {
   run("buildah", [...storage, "commit", "--format", "docker", container, name]);
 }

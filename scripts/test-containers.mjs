@@ -4,10 +4,10 @@
 // in .build/containers for the next time.
 // Usage: node scripts/test-containers.mjs [part of a test file's name...]
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { basesOf, makeBases, run } from "./container-bases.mjs";
+import { basesOf, makeBases, makeEtcd, run } from "./container-bases.mjs";
 
 const repository = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const folder = join(repository, ".build", "containers");
@@ -23,7 +23,11 @@ if (lacking !== null) {
 }
 mkdirSync(folder, { recursive: true });
 const began = performance.now();
-makeBases({ folder, storage, mirror: mirrorOfHost(), bases: basesOf("Dockerfile.server") });
+const bases = basesOf("Dockerfile.server");
+makeBases({ folder, storage, mirror: mirrorOfHost(), bases });
+const manifest = readFileSync(join(repository, "k8s", "base", "etcd.yaml"), "utf8");
+const [, etcd] = /image: (\S+)/.exec(manifest);
+makeEtcd({ storage, name: etcd, debian: bases.debian });
 build("Dockerfile.server", "paceline-server:0.1.0", "amd64");
 build("Dockerfile.worker", "paceline-worker:0.1.0", "amd64");
 build("Dockerfile.worker", "paceline-worker-arm64:0.1.0", "arm64");
@@ -42,7 +46,11 @@ if (tests.length === 0) {
   process.exit(1);
 }
 const words = ["--test", "--test-concurrency=1", "--test-reporter=spec", ...tests];
-const environment = { ...process.env, CONTAINER_STORAGE: storage.join(" ") };
+// Where podman can't raise limits, those of a container have to be ones that it has itself.
+const settings = join(folder, "containers.conf");
+writeFileSync(settings, '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n');
+const own = { CONTAINER_STORAGE: storage.join(" "), CONTAINERS_CONF: settings };
+const environment = { ...process.env, ...own };
 const { status } = spawnSync(process.execPath, words, { stdio: "inherit", env: environment });
 process.exit(status ?? 1);
 

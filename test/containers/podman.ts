@@ -141,7 +141,12 @@ export class ContainerCluster {
 
   /** SHA-256 of the weights of a run's last checkpoint. */
   async weights(run: string): Promise<string> {
-    const folder = `${await this.folder("runs")}/${run}/checkpoints`;
+    return this.weightsIn(await this.folder("runs"), run);
+  }
+
+  /** The same in a folder of runs. */
+  weightsIn(runs: string, run: string): string {
+    const folder = `${runs}/${run}/checkpoints`;
     const step = (name: string) => Number(name.replace("step-", ""));
     const names = readdirSync(folder).sort((left, right) => step(left) - step(right));
     const bytes = readFileSync(`${folder}/${names.at(-1)}/model.safetensors`);
