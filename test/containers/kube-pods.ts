@@ -1,7 +1,8 @@
 /**
  * The pods of the manifests as `podman kube play` takes them. It knows neither sets nor projected
- * volumes, empty folders, a pod's address nor variables in arguments, so those are put in as a cluster would: a pod for each
- * replica, secrets laid down as a kubelet does, folders of the host's. All else stays as it is.
+ * volumes, empty folders, a pod's address nor variables in arguments, so those are put in as a
+ * cluster would: a pod for each replica, secrets laid down as a kubelet does, folders of the
+ * host's. All else stays as it is.
  */
 import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
