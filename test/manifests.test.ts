@@ -70,6 +70,16 @@ describe("what compose.yaml starts", () => {
 });
 
 describe("the two Dockerfiles", () => {
+  test("check the health of a process as the program lets them", async () => {
+    for (const name of ["Dockerfile.server", "Dockerfile.worker"]) {
+      const [, check] = /^HEALTHCHECK .*CMD (\[.*\])$/m.exec(read(name))!;
+      const [program, ...argv] = JSON.parse(check!) as string[];
+      assert.equal(program, "paceline");
+      const commands = [{ where: name, argv, environment: variablesOf(name) }];
+      assert.deepEqual(await readAll(commands), ["health"]);
+    }
+  });
+
   test("set variables that are options' and differ in what a worker needs alone", () => {
     const [server, worker] = ["Dockerfile.server", "Dockerfile.worker"].map(read);
     for (const name of Object.keys(variablesOf("Dockerfile.worker"))) {
