@@ -7,7 +7,7 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native etcd install build lint proto kernels docs sbom test test-long mutants bench-memory bench-checkpoint bench-failover bench-chaos fuzz test-onednn3 demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long conversation clean
+.PHONY: help node native etcd install build lint proto kernels docs sbom test test-long mutants bench-memory bench-checkpoint bench-failover bench-chaos fuzz test-onednn3 test-containers demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long conversation clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-chaos DURATION=10min FAULTS=60 SEED=1   everything killed, frozen, cut off: what is lost, and the time"
 	@echo "make fuzz SECONDS=600 SEED=1   strangers and mutated messages at every listener, beside two runs"
 	@echo "make test-onednn3   the engine's tests with oneDNN 3, in a Debian 13 root (Linux, root)"
+	@echo "make test-containers   build the images, run a cluster of them with podman, strike it (Linux, root)"
 	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
 	@echo "make show-resnet18   ResNet-18 on a part of CIFAR-10, Paceline and PyTorch: accuracy over time"
 	@echo "make show-server-failure   a server is killed, with one replica and with two: accuracy by iteration"
@@ -96,6 +97,9 @@ sim: build
 
 sim-long: build
 	$(NODE) scripts/sim.mjs --seeds 100000 --from $(FROM) --mode "$(MODE)"
+
+test-containers: etcd build
+	$(NODE) scripts/test-containers.mjs
 
 test-onednn3: build
 	$(NODE) scripts/test-onednn3.mjs

@@ -12,6 +12,7 @@ import type { CommandPlan } from "./commands/command-plan.js";
 import { dataPlan } from "./commands/data.js";
 import { evalPlan, predictPlan } from "./commands/eval.js";
 import { experimentsPlan } from "./commands/experiments.js";
+import { healthPlan } from "./commands/health.js";
 import { jobsPlan } from "./commands/jobs.js";
 import { runsPlan } from "./commands/runs.js";
 import { submitPlan } from "./commands/submit.js";
@@ -118,6 +119,7 @@ export const commandPlans: readonly CommandPlan[] = [
       return (await import("./commands/status.js")).status(options, io);
     },
   },
+  healthPlan,
   adminPlan,
   {
     name: "ring",

@@ -2,6 +2,7 @@
 import { errorCodes } from "../errors.js";
 import type { CommandIo } from "../options/resolved-options.js";
 import type { MemberEnd, RunningMember } from "../runtime/member-part.js";
+import { answerHealth } from "./health-socket.js";
 import { onSignals, signalExitCode } from "./signals.js";
 import { leaveWithParent, onSupervisorWord } from "./supervised.js";
 
@@ -26,6 +27,36 @@ export interface MemberManners {
 export interface EndedMember {
   readonly exitCode: number;
   readonly end: MemberEnd;
+}
+
+/** Who a member is to those who ask whether it lives. */
+export interface AskedMember {
+  readonly role: "server" | "worker";
+  readonly healthSocket: string | null;
+}
+
+/** Starts a member and stays with it to its end; meanwhile the process answers whether it lives. */
+export async function withMember<Member extends RunningMember>(
+  asked: AskedMember,
+  start: () => Promise<Member>,
+  manners: MemberManners,
+): Promise<EndedMember> {
+  let member: Member | null = null;
+  const stopAnswering = await answerHealth({ ...asked, now: () => healthOf(member) });
+  try {
+    member = await start();
+    return await untilMemberEnds(member, manners);
+  } finally {
+    await stopAnswering();
+  }
+}
+
+function healthOf(member: RunningMember | null) {
+  if (member?.isMember() !== true) {
+    return { isReady: false, state: "has no coordinator yet" };
+  }
+  const state = member.takesPart() ? "takes part in a run" : "is a member and waits for work";
+  return { isReady: true, state };
 }
 
 /** Stays with a member to its end. */

@@ -32,6 +32,16 @@ import { demandOpenFiles, threadsWarning } from "./run-warnings.js";
 /** Of the options of one place, so much is told at the start. */
 const listedCharactersMax = 160;
 
+/** What is done with a command line that has been taken apart. */
+type Act = typeof perform;
+
+/** What a command line says. */
+export interface ReadCommandLine {
+  readonly plan: CommandPlan;
+  readonly words: readonly string[];
+  readonly resolution: Resolution;
+}
+
 /** The process around a command line. */
 export interface ProgramHost {
   readonly stdout: TextSink;
@@ -56,6 +66,36 @@ export async function runProgram(argv: readonly string[], host: ProgramHost): Pr
     report(error, argv.includes("--json"), host);
     return error.exitCode;
   }
+}
+
+/**
+ * Reads a command line and an environment as running them would, and does nothing else: for what is
+ * written down for other machines to run.
+ * @throws PacelineError `usage` as the command would end with.
+ */
+export async function readCommandLine(
+  argv: readonly string[],
+  environment: Environment,
+): Promise<ReadCommandLine> {
+  const sink: TextSink = { write: () => {} };
+  const host = { stdout: sink, stderr: sink, environment, isTerminal: false };
+  const found: ReadCommandLine[] = [];
+  const act: Act = async (plan, words, flags) => {
+    if (plan.verbs !== undefined) verbOf(plan, words[0] ?? "");
+    const written = writtenFlags(plan.options, flags);
+    const resolution = resolve(plan.options, { flags: written, environment });
+    nextSteps(plan, resolution.options);
+    found.push({ plan, words, resolution });
+    return 0;
+  };
+  try {
+    await buildProgram(argv, host, { exitCode: 0 }, act).parseAsync([...argv], { from: "user" });
+  } catch (thrown) {
+    throw thrown instanceof CommanderError ? misread(thrown, argv) : thrown;
+  }
+  const [read] = found;
+  assert(read !== undefined, "a command was named", { argv });
+  return read;
 }
 
 /** Node.js gives a program no argument's bytes: what is not UTF-8 is lost, and names nothing. */
@@ -84,6 +124,7 @@ function buildProgram(
   argv: readonly string[],
   host: ProgramHost,
   outcome: { exitCode: number },
+  act: Act = perform,
 ): Command {
   const program = quiet(new Command("paceline"), host).version(packageVersion());
   const named = commandPlans.filter(({ name }) => name === argv[0]);
@@ -100,7 +141,7 @@ function buildProgram(
         .slice(0, -2)
         .flat()
         .filter((word) => typeof word === "string");
-      outcome.exitCode = await perform(plan, words as string[], command.opts(), host);
+      outcome.exitCode = await act(plan, words as string[], command.opts(), host);
     });
     program.addCommand(command);
   }

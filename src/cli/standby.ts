@@ -18,6 +18,7 @@ import { campaign, type LeaderFacts, type Leadership } from "../store/etcd/leade
 import { wholePath } from "../store/files.js";
 import type { ServingStore } from "../store/serving-store.js";
 import { MadeSockets } from "../transport/grpc/endable-target.js";
+import type { Life } from "./health-socket.js";
 import { openStoreTls } from "./store-tls.js";
 
 /** A lead, won. */
@@ -42,6 +43,12 @@ export interface Lead extends Led {
   readonly isOver: boolean;
 }
 
+/** Where a coordinator that stands by says so. */
+export interface StandbyIo extends Pick<CommandIo, "stderr"> {
+  /** What it says when it is asked whether it lives; nobody asks if left out. */
+  readonly life?: Life;
+}
+
 /** One member of an etcd may take so long to answer. */
 const answerMsMax = 2000;
 /** What is led by those that serve: no run can have this name. */
@@ -54,7 +61,7 @@ const servingKey = ".serving";
  */
 export async function standBy(
   options: ResolvedOptions,
-  io: Pick<CommandIo, "stderr">,
+  io: StandbyIo,
   signal: AbortSignal,
 ): Promise<Lead | null> {
   const { name, runDir, resume } = options;
@@ -84,7 +91,7 @@ export async function standBy(
  */
 export async function standByToServe(
   options: ResolvedOptions,
-  io: Pick<CommandIo, "stderr">,
+  io: StandbyIo,
   signal: AbortSignal,
 ): Promise<ServingLead | null> {
   const led = await elect(options, io, signal, { key: servingKey, what: "the cluster's jobs" });
@@ -102,12 +109,16 @@ interface Seat {
 
 async function elect(
   { leaseMs, host, port, store, storeTls }: ResolvedOptions,
-  io: Pick<CommandIo, "stderr">,
+  io: StandbyIo,
   signal: AbortSignal,
   { key, what }: Seat,
 ): Promise<(Led & { readonly leadership: Leadership }) | null> {
   const { endpoints, prefix } = parseEtcdAddress(store);
   const say = (text: string) => void io.stderr.write(`${text}\n`);
+  const live = (isReady: boolean, state: string) => {
+    Object.assign(io.life ?? {}, { isReady, state });
+  };
+  live(false, "waits for the store");
   const tls = storeTls === null ? null : openStoreTls(storeTls, say);
   const client = new EtcdClient(endpoints, answerMsMax, tls, new MadeSockets());
   const facts = { address: joinHostPort(host, port), host: hostname(), pid: process.pid };
@@ -115,10 +126,12 @@ async function elect(
   const hooks = {
     onLeader: (leader: LeaderFacts) => {
       isAway = false;
+      live(true, `stands by: the coordinator at ${leader.address} leads`);
       say(`stands by: the coordinator at ${leader.address} (pid ${leader.pid}) leads`);
     },
     onAway: ({ message }: PacelineError) => {
       if (!isAway) say(`${message}; it is waited for`);
+      live(false, "waits for the store");
       isAway = true;
     },
     signal,
@@ -132,6 +145,7 @@ async function elect(
     client.close();
     return null;
   }
+  live(false, `leads ${what}`);
   say(`leads ${what}`);
   const resign = async (): Promise<void> => {
     await leadership.resign();

@@ -16,6 +16,7 @@ export const commandNames = [
   "submit",
   "jobs",
   "status",
+  "health",
   "admin",
   "ring",
   "experiments",

@@ -162,6 +162,14 @@ export const showingRows: OptionRows<ShowingOptions> = {
     group: "showing",
     commands: ["server", "worker"],
   },
+  healthSocket: {
+    name: "health-socket",
+    type: optional(path("file", "the path of a file")),
+    default: null,
+    sentence: "Unix socket at which the process answers paceline health",
+    group: "showing",
+    commands: ["coordinator", "server", "worker", "health"],
+  },
   logEvery: {
     name: "log-every",
     type: cadence,

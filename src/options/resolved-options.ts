@@ -129,6 +129,8 @@ export interface ShowingOptions {
   readonly emf: string | null;
   readonly trace: boolean;
   readonly traceFile: string | null;
+  /** The Unix socket on which a process says that it lives. */
+  readonly healthSocket: string | null;
   readonly logEvery: Cadence;
   readonly dryRun: boolean;
   readonly fast: boolean;

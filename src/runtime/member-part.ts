@@ -37,6 +37,8 @@ export interface RunningMember {
    * as for `interrupt`.
    */
   drain(reason: string): boolean;
+  /** True while a coordinator has it as a member. */
+  isMember(): boolean;
   /** True while a run goes on that it has a part in. */
   takesPart(): boolean;
   /** Gives everything up that is still held; `ended` resolves if it has not. */
@@ -124,6 +126,11 @@ export class MemberPart {
       reply.heartbeatIntervalMs,
     );
     host.attach(this.#session);
+  }
+
+  /** See `RunningMember.isMember`. */
+  isMember(): boolean {
+    return !this.#isOver && this.#session !== null;
   }
 
   /** See `RunningMember.takesPart`. */

@@ -113,6 +113,7 @@ export async function startServer(
     ended: present.ended,
     interrupt: (reason) => present.part.leave(reason),
     drain: (reason) => present.drain(reason),
+    isMember: () => present.part.isMember(),
     takesPart: () => present.part.takesPart(),
     close: async () => {
       present.close();

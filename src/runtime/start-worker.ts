@@ -116,6 +116,10 @@ class StartedWorker implements RunningMember {
     return this.#isLeaving;
   }
 
+  isMember(): boolean {
+    return this.#part?.isMember() ?? false;
+  }
+
   takesPart(): boolean {
     return this.#part?.takesPart() ?? false;
   }

@@ -19,6 +19,7 @@ import {
 } from "../../runtime/start-coordinator.js";
 import type { CoordinatorStates } from "../../store/coordinator-state.js";
 import type { ServingStore } from "../../store/serving-store.js";
+import { answerHealth, type Life } from "../health-socket.js";
 import { coordinatorSettingsOf } from "../role-settings.js";
 import { onSignals, signalExitCode } from "../signals.js";
 
@@ -36,6 +37,20 @@ export async function coordinator(
   io: CommandIo,
   goesOn = false,
 ): Promise<number> {
+  const { healthSocket } = options;
+  const life: Life = { isReady: false, state: "starts" };
+  const stopAnswering = await answerHealth({ healthSocket, role: "coordinator", now: () => life });
+  return whole(options, { ...io, life }, goesOn).finally(stopAnswering);
+}
+
+/** What a command gets, and where a coordinator says how far it is. */
+type CoordinatorIo = CommandIo & { readonly life: Life };
+
+async function whole(
+  options: ResolvedOptions,
+  io: CoordinatorIo,
+  goesOn: boolean,
+): Promise<number> {
   if (options.store !== "file") return standing(options, io);
   if (options.handOver) {
     const sentence =
@@ -51,7 +66,7 @@ export async function coordinator(
 }
 
 /** Leads the run or the jobs, or waits for the lead; ends at once where it is lost. */
-async function standing(options: ResolvedOptions, io: CommandIo): Promise<number> {
+async function standing(options: ResolvedOptions, io: CoordinatorIo): Promise<number> {
   const { standBy, standByToServe } = await import("../standby.js");
   const waiting = new AbortController();
   let last: NodeJS.Signals = "SIGINT";
@@ -110,7 +125,7 @@ interface Elected {
 
 async function one(
   options: ResolvedOptions,
-  io: CommandIo,
+  io: CoordinatorIo,
   goesOn: boolean,
   elected?: Elected,
 ): Promise<number> {
@@ -134,7 +149,7 @@ async function one(
 
 async function started(
   options: ResolvedOptions,
-  io: CommandIo,
+  io: CoordinatorIo,
   goesOn: boolean,
   observers: readonly Observer[],
   states?: CoordinatorStates,
@@ -155,7 +170,9 @@ async function started(
   return { running, ended: () => running.run(request) };
 }
 
-function tellPlace({ address }: Pick<RunningCoordinator, "address">, { stderr }: CommandIo): void {
+function tellPlace({ address }: Pick<RunningCoordinator, "address">, io: CoordinatorIo): void {
+  const { stderr, life } = io;
+  Object.assign(life, { isReady: true, state: `listens on ${address}` });
   stderr.write(`coordinator listens on ${address}\n`);
 }
 
@@ -165,7 +182,7 @@ function tellPlace({ address }: Pick<RunningCoordinator, "address">, { stderr }:
  */
 async function serve(
   options: ResolvedOptions,
-  io: CommandIo,
+  io: CoordinatorIo,
   { store, leave }: Partial<Pick<Elected, "leave">> & { readonly store?: ServingStore } = {},
 ): Promise<number> {
   const { startServing } = await import("../../runtime/serving/start-serving.js");

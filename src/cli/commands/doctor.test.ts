@@ -7,7 +7,7 @@ import { after, describe, test } from "node:test";
 import { openAllDnnl, openDnnl } from "../../nn/onednn/library.js";
 import type { OptionKey } from "../../options/options.js";
 import { resolve } from "../../options/resolve.js";
-import { doctor, examine } from "./doctor.js";
+import { doctor, examine, memoryFinding } from "./doctor.js";
 import { kernelsFinding } from "./doctor-kernels.js";
 
 describe("doctor", () => {
@@ -27,6 +27,15 @@ describe("doctor", () => {
     const data = findings.find(({ name }) => name === "data");
     assert.equal(data?.state, "warning");
     assert.match(data?.text ?? "", /^mnist is not in .*cache; the first run fetches it$/);
+  });
+  test("says what a control group leaves of the memory, and warns where that is little", () => {
+    const [gigabyte, none] = [2 ** 30, 2 ** 63];
+    const text = (limit: number) => memoryFinding(6 * gigabyte, 8 * gigabyte, limit);
+    const whole = { name: "memory", state: "ok", text: "6.0 GiB free of 8.0 GiB" };
+    assert.deepEqual([text(0), text(none)], [whole, whole]);
+    const limited = text(gigabyte / 4);
+    assert.equal(limited.state, "warning");
+    assert.match(limited.text, /of 8\.0 GiB \(a control group limits this process to 0\.3 GiB\)/);
   });
   test("says which oneDNN computes with which instructions, or how to install it", async () => {
     const findings = await examine(optionsFor({}));

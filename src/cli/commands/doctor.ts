@@ -49,7 +49,7 @@ export async function examine(options: ResolvedOptions): Promise<Finding[]> {
     nodeFinding(process.versions.node),
     { name: "platform", state: "ok", text: `${process.platform} ${process.arch}` },
     coresFinding(usableCores(), cpuQuota()),
-    memoryFinding(freemem(), totalmem()),
+    memoryFinding(freemem(), totalmem(), process.constrainedMemory() ?? 0),
     await diskFinding(options.runDir),
     engineFinding(),
     kernelsFinding(options.cacheDir),
@@ -74,9 +74,18 @@ export function coresFinding(cores: number, quota: number | null): Finding {
   return { name: "cores", state: few ? "warning" : "ok", text };
 }
 
-function memoryFinding(free: number, total: number): Finding {
-  const text = `${inGigabytes(free)} free of ${inGigabytes(total)}`;
-  if (free >= gigabyte / 2) return { name: "memory", state: "ok", text };
+/**
+ * What doctor says of memory, in bytes.
+ * @param limit of the control group; 0, or more than there is, without one.
+ */
+export function memoryFinding(free: number, total: number, limit: number): Finding {
+  const isLimited = limit > 0 && limit < total;
+  const room = isLimited ? Math.min(free, limit) : free;
+  const limited = isLimited
+    ? ` (a control group limits this process to ${inGigabytes(limit)})`
+    : "";
+  const text = `${inGigabytes(free)} free of ${inGigabytes(total)}${limited}`;
+  if (room >= gigabyte / 2) return { name: "memory", state: "ok", text };
   return {
     name: "memory",
     state: "warning",

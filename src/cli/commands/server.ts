@@ -1,7 +1,7 @@
 /** `paceline server`: holds a shard for a coordinator's runs. */
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { startServer } from "../../runtime/start-server.js";
-import { memberLog, untilMemberEnds } from "../member-command.js";
+import { memberLog, withMember } from "../member-command.js";
 import { serverSettingsOf } from "../role-settings.js";
 import { sufferedFaults } from "../suffered-faults.js";
 import { exitWithParent, isSupervised } from "../supervised.js";
@@ -10,13 +10,11 @@ import { exitWithParent, isSupervised } from "../supervised.js";
 export async function server(options: ResolvedOptions, io: CommandIo): Promise<number> {
   exitWithParent();
   const log = memberLog(io, "server");
-  const member = await startServer(serverSettingsOf(options), {
-    log,
-    onChunkStep: sufferedFaults(),
-  });
-  const { drainWithinMs } = options;
+  const start = () =>
+    startServer(serverSettingsOf(options), { log, onChunkStep: sufferedFaults() });
+  const { drainWithinMs, healthSocket } = options;
   const manners = { isSupervised: isSupervised(), drainWithinMs, log };
-  const { exitCode, end } = await untilMemberEnds(member, manners);
+  const { exitCode, end } = await withMember({ role: "server", healthSocket }, start, manners);
   if (options.json) io.stdout.write(`${JSON.stringify(end)}\n`);
   return exitCode;
 }

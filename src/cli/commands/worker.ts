@@ -8,7 +8,7 @@ import {
   type WorkerFinalMetrics,
   workerFinalMetrics,
 } from "../../store/runs/experiment-file.js";
-import { memberLog, untilMemberEnds } from "../member-command.js";
+import { memberLog, withMember } from "../member-command.js";
 import { workerSettingsOf } from "../role-settings.js";
 import { sufferedFaults, tellStraggling } from "../suffered-faults.js";
 import { exitWithParent, isSupervised } from "../supervised.js";
@@ -24,13 +24,14 @@ export async function worker(options: ResolvedOptions, io: CommandIo): Promise<n
     metrics.push(own);
     if (printsMetrics(options, io.stdout)) io.stdout.write(`${metricsLine(own)}\n`);
   };
-  const member = await startWorker(workerSettingsOf(options), {
-    ...{ log, onRunEnd },
-    ...{ onChunkStep: sufferedFaults(), onStraggling: tellStraggling },
-  });
-  const { drainWithinMs } = options;
+  const start = () =>
+    startWorker(workerSettingsOf(options), {
+      ...{ log, onRunEnd },
+      ...{ onChunkStep: sufferedFaults(), onStraggling: tellStraggling },
+    });
+  const { drainWithinMs, healthSocket } = options;
   const manners = { isSupervised: isSupervised(), drainWithinMs, log };
-  const { exitCode, end } = await untilMemberEnds(member, manners);
+  const { exitCode, end } = await withMember({ role: "worker", healthSocket }, start, manners);
   if (options.json) io.stdout.write(`${JSON.stringify({ ...end, metrics })}\n`);
   return exitCode;
 }
