@@ -12,6 +12,7 @@ import { dataPlan } from "./commands/data.js";
 import { evalPlan, predictPlan } from "./commands/eval.js";
 import { experimentsPlan } from "./commands/experiments.js";
 import { jobsPlan } from "./commands/jobs.js";
+import { parseLogsPlan } from "./commands/parse-logs.js";
 import { runsPlan } from "./commands/runs.js";
 import { submitPlan } from "./commands/submit.js";
 import { tunePlan } from "./commands/tune.js";
@@ -164,6 +165,7 @@ export const commandPlans: readonly CommandPlan[] = [
   experimentsPlan,
   tunePlan,
   runsPlan,
+  parseLogsPlan,
   chartsPlan,
   ckptPlan,
   dataPlan,

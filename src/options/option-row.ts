@@ -22,6 +22,7 @@ export const commandNames = [
   "tune",
   "doctor",
   "runs",
+  "parse-logs",
   "charts",
   "data",
   "ckpt",

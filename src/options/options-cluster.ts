@@ -211,7 +211,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: 30_000,
     sentence: "time limit of each network operation",
     group,
-    commands: [...partCommands, "submit", "jobs", "status", "admin"],
+    commands: [...partCommands, "submit", "jobs", "status", "admin", "parse-logs"],
   },
   leaseMs: {
     name: "lease",
