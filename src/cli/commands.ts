@@ -16,6 +16,7 @@ import { parseLogsPlan } from "./commands/parse-logs.js";
 import { runsPlan } from "./commands/runs.js";
 import { submitPlan } from "./commands/submit.js";
 import { tunePlan } from "./commands/tune.js";
+import { upPlan } from "./commands/up.js";
 
 const runFile = { arguments: ["[run.yaml]"], config: true, tellsOptions: true } as const;
 
@@ -106,6 +107,7 @@ export const commandPlans: readonly CommandPlan[] = [
       return (await import("./commands/worker.js")).worker(options, io);
     },
   },
+  upPlan,
   submitPlan,
   jobsPlan,
   {

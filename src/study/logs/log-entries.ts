@@ -22,7 +22,7 @@ const criLine = /^(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)) (stdout|stderr) (
 const isoTime = /\b(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?/;
 /** docker compose, kubectl --prefix, aws logs tail. */
 const streamPrefixes = [
-  /^(?:\p{Cc}\[[\d;]*m)*([\w.-]+) +\| /u,
+  /^(?:\p{Cc}\[[\d;]*m)*([\w.@:-]+) +\| /u,
   /^\[(pod\/[^\]]+)\] /,
   /^\S+T\S+ (\S+\/\S+) /,
 ];
