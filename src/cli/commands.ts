@@ -158,6 +158,11 @@ export const commandPlans: readonly CommandPlan[] = [
         sentence: "with docs: write the files there",
         verbs: ["docs"],
       },
+      {
+        flags: "--role <train|coordinator|server|worker>",
+        sentence: "with print: what this command takes from the environment (default: train)",
+        verbs: ["print"],
+      },
     ],
     examples: ["paceline config print run.yaml", "paceline config schema > paceline.schema.json"],
     async run(call) {
