@@ -82,11 +82,11 @@ function flagsOf(role: HostRole, { options, origins }: Resolution, host: Host): 
 
 /** Roles that listen beyond loopback need a guard, or a word that there is to be none. */
 function demandGuard(hosts: readonly Host[], { options }: Resolution): void {
-  const isGuarded = options.tls !== null || options.tokenFile !== null || options.insecure;
+  const isGuarded = options.tls !== null || options.insecure;
   const beyond = hosts.find(({ address }) => !/^(127\.|localhost$|::1$)/.test(address));
   if (isGuarded || beyond === undefined) return;
   const sentence = `processes on ${beyond.address} listen to the network`;
-  const remedy = "write --tls or --token-file with a path on the hosts, or --insecure";
+  const remedy = "write --tls with a folder on the hosts, or --insecure";
   throw usage(`${sentence}; ${remedy}`);
 }
 
