@@ -1,4 +1,4 @@
-/** What lies in deploy/ and terraform/gcp: scripts that a shell can read, options that there are. */
+/** What lies in deploy/ and terraform/gcp: scripts that a shell can read, options that exist. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
