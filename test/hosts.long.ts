@@ -198,6 +198,9 @@ test("hosts that are not ready are told before anything starts", async (context)
   assert.equal((await ready.end()).exitCode, 0, ready.told());
   assert.match(ready.err, /2 hosts are ready for 4 processes/);
 
+  const without = changed(/(10\.80\.0\.2.*)data-dir=\S+/, "$1data-dir=/no/data");
+  await refused(without, 2, /worker-1@10\.80\.0\.2: ended with exit code 2\nthe run is given up/);
+
   const listener = ["-e", 'require("node:net").createServer().listen(8000, "10.80.0.1")'];
   const [through, ...rest] = [...hosts.computers[0].through, process.execPath, ...listener];
   const squatter = spawn(through!, rest, { stdio: "ignore" });

@@ -65,7 +65,8 @@ async function up({ flags: given, resolution, options, io }: Call): Promise<numb
   const ssh = { words, connectSeconds };
   const say = (line: string) => void io.stderr.write(`${printable(line)}\n`);
   await checkHosts(ssh, hosts, io.version, say);
-  if (!options.quiet) say(`${hosts.length} hosts are ready for ${processes.length} processes`);
+  const ready = hosts.length === 1 ? "1 host is" : `${hosts.length} hosts are`;
+  if (!options.quiet) say(`${ready} ready for ${processes.length} processes`);
   if (flags.check === true) return 0;
   return runOnHosts({
     ...{ processes, ssh, graceSeconds, clock: processClock },

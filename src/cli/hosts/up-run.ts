@@ -51,6 +51,8 @@ class UpRun {
   #signalled: NodeJS.Signals | null = null;
   #signals = 0;
   #hasBegun = false;
+  /** Of a member without which the run was given up. */
+  #failedWith: number | null = null;
   #listening: () => void = () => {};
   #stop: (reason: string) => void = () => {};
   readonly #stopped: Promise<string>;
@@ -105,7 +107,7 @@ class UpRun {
 
   async #startAll(own: readonly HostProcess[], coordinator: RemoteProcess): Promise<void> {
     for (const one of own) {
-      if (coordinator.isOver || this.#signals > 0) return;
+      if (coordinator.isOver || this.#signals > 0 || this.#failedWith !== null) return;
       await this.#start(one).catch((cause: Error) => this.#stop(cause.message));
     }
   }
@@ -132,14 +134,16 @@ class UpRun {
 
   /** A member that fails before training begins would let all others wait in vain. */
   #onEnd(what: HostProcess, { exitCode, reason }: RemoteEnd): void {
-    if (exitCode === 0) return;
+    if (exitCode === 0 || (this.#failedWith !== null && what.role === "coordinator")) return;
     const how = reason ?? `ended with exit code ${exitCode}`;
     if (this.#signals === 0 || exitCode === null) this.#tell(`${labelOf(what)}: ${how}`);
     if (what.role === "coordinator" || this.#hasBegun || this.#signals > 0) return;
+    this.#failedWith ??= exitCode ?? errorCodes.unavailable.exitCode;
     this.#stop("the run is given up, as not all of it could be started");
   }
 
   async #codeOf(coordinator: RemoteProcess): Promise<number> {
+    if (this.#failedWith !== null) return this.#failedWith;
     if (!coordinator.isOver) return errorCodes.unavailable.exitCode;
     const { exitCode } = await coordinator.ended;
     if (exitCode === null) return errorCodes.unavailable.exitCode;
