@@ -11,7 +11,7 @@ INSTALLED := node_modules/.package-lock.json
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
-	@echo "make test-long   simulated clusters by the thousand; a thousand losses; twenty switches; fifty jobs; a set larger than memory; two computers (Linux, root); tasks of a stack on AWS that are replaced"
+	@echo "make test-long   simulated clusters by the thousand; a thousand losses; twenty switches; fifty jobs; a set larger than memory; two computers, hosts over ssh (Linux, root, sshd); tasks of a stack on AWS that are replaced"
 	@echo "make sim SEEDS=5000 FROM=0   simulated clusters with faults: which seeds fail, and why"
 	@echo "make sim SEED=7   one of them, with its story; MODE=bsp fixes the mode that a seed draws"
 	@echo "make sim-long   100,000 simulated clusters"

@@ -49,8 +49,8 @@ test("four workers and two servers train in step, tell it and are gone", async (
   const servers = metrics.filter(({ type }) => type === "SERVER_FINAL_METRICS");
   const workers = metrics.filter(({ type }) => type === "WORKER_FINAL_METRICS");
   assert.equal(metrics.length, 5);
-  assert.deepEqual(servers.map(Object.keys), [serverFields]);
-  assert.deepEqual(workers.map(Object.keys), Array(4).fill(workerFields));
+  assert.deepEqual(servers.map(Object.keys), [[...serverFields, "run"]]);
+  assert.deepEqual(workers.map(Object.keys), Array(4).fill([...workerFields, "run"]));
   const steps = (3 * 512) / 4 / 16;
   const [server] = servers;
   assert.equal(server!.mode, "sync");
@@ -66,7 +66,9 @@ test("four workers and two servers train in step, tell it and are gone", async (
 
   const file = place.path("runs", "in-step", "result.json");
   const result = await readExperimentFile(file);
-  assert.deepEqual(result.server_metrics, server);
+  const { run, ...told } = server!;
+  assert.match(String(run), /^in-step-[0-9a-f]{8}$/);
+  assert.deepEqual(result.server_metrics, told);
   assert.equal(result.worker_metrics_aggregated.num_workers, 4);
   assert.equal(result.worker_metrics_aggregated.total_local_steps, 4 * steps);
   const accuracy = result.worker_metrics_aggregated.final_test_accuracy_percent!;
@@ -92,7 +94,7 @@ test("SSP keeps its bound and ends with the staleness it saw", async (context) =
   const { exitCode, out } = await command.end();
   assert.equal(exitCode, 0, command.told());
   const [server] = metricsOf(out).filter(({ type }) => type === "SERVER_FINAL_METRICS");
-  assert.deepEqual(Object.keys(server!), [...serverFields, ...asyncFields]);
+  assert.deepEqual(Object.keys(server!), [...serverFields, ...asyncFields, "run"]);
   assert.equal(server!.mode, "ssp");
   const average = server!.average_gradient_staleness as number;
   const most = server!.max_staleness_observed as number;
@@ -111,7 +113,7 @@ test("ASP counts staleness, and the reject rule counts what it refused", async (
   assert.equal(exitCode, 0, command.told());
   const metrics = metricsOf(out);
   const [server] = metrics.filter(({ type }) => type === "SERVER_FINAL_METRICS");
-  assert.deepEqual(Object.keys(server!), [...serverFields, ...asyncFields]);
+  assert.deepEqual(Object.keys(server!), [...serverFields, ...asyncFields, "run"]);
   assert.equal(server!.mode, "async");
   assert.equal(server!.max_staleness_observed, 0);
   const steps = metrics.reduce((sum, one) => sum + Number(one.local_steps_completed ?? 0), 0);

@@ -4,34 +4,14 @@
  * runs it.
  */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { makePlace, metricsOf } from "./run-paceline.js";
+import { connectComputers } from "./two-hosts.js";
 
 const page = readFileSync(new URL("../docs/operating/two-computers.md", import.meta.url), "utf8");
 
-const computers = [
-  { title: "On the first computer", space: `paceline-a-${process.pid}`, address: "10.77.0.1" },
-  { title: "On the second computer", space: `paceline-b-${process.pid}`, address: "10.77.0.2" },
-] as const;
-
-function ip(words: string): void {
-  execFileSync("ip", words.split(" "), { stdio: "pipe" });
-}
-
-/** Two namespaces with a cable. */
-function connectComputers(): void {
-  const ends = computers.map((_, index) => `pl${process.pid % 100_000}${"ab"[index]}`);
-  for (const { space } of computers) ip(`netns add ${space}`);
-  ip(`link add ${ends[0]} type veth peer name ${ends[1]}`);
-  for (const [index, { space, address }] of computers.entries()) {
-    ip(`link set ${ends[index]} netns ${space}`);
-    ip(`-n ${space} addr add ${address}/24 dev ${ends[index]}`);
-    ip(`-n ${space} link set ${ends[index]} up`);
-    ip(`-n ${space} link set lo up`);
-  }
-}
+const titles = ["On the first computer", "On the second computer"] as const;
 
 /** The commands in the block below a title, without the program. */
 function commandsBelow(title: string): string[][] {
@@ -41,15 +21,11 @@ function commandsBelow(title: string): string[][] {
 }
 
 test("two computers train together with the commands of the page", async (context) => {
-  context.after(() => {
-    for (const { space } of computers) ip(`netns delete ${space}`);
-  });
-  connectComputers();
+  const computers = connectComputers(context, "10.77.0");
   const place = await makePlace(context);
-  const members = computers.flatMap(({ title, space }) => {
-    const commands = commandsBelow(title);
-    assert.ok(commands.length > 0, title);
-    const through = ["ip", "netns", "exec", space];
+  const members = computers.flatMap(({ through }, index) => {
+    const commands = commandsBelow(titles[index]!);
+    assert.ok(commands.length > 0, titles[index]);
     return commands.map((words) => place.start(words, {}, through));
   });
   assert.equal(members.length, 5);

@@ -14,9 +14,11 @@ import { evalPlan, predictPlan } from "./commands/eval.js";
 import { experimentsPlan } from "./commands/experiments.js";
 import { healthPlan } from "./commands/health.js";
 import { jobsPlan } from "./commands/jobs.js";
+import { parseLogsPlan } from "./commands/parse-logs.js";
 import { runsPlan } from "./commands/runs.js";
 import { submitPlan } from "./commands/submit.js";
 import { tunePlan } from "./commands/tune.js";
+import { upPlan } from "./commands/up.js";
 
 const runFile = { arguments: ["[run.yaml]"], config: true, tellsOptions: true } as const;
 
@@ -107,6 +109,7 @@ export const commandPlans: readonly CommandPlan[] = [
       return (await import("./commands/worker.js")).worker(options, io);
     },
   },
+  upPlan,
   submitPlan,
   jobsPlan,
   {
@@ -158,6 +161,11 @@ export const commandPlans: readonly CommandPlan[] = [
         sentence: "with docs: write the files there",
         verbs: ["docs"],
       },
+      {
+        flags: "--role <train|coordinator|server|worker>",
+        sentence: "with print: what this command takes from the environment (default: train)",
+        verbs: ["print"],
+      },
     ],
     examples: ["paceline config print run.yaml", "paceline config schema > paceline.schema.json"],
     async run(call) {
@@ -167,6 +175,7 @@ export const commandPlans: readonly CommandPlan[] = [
   experimentsPlan,
   tunePlan,
   runsPlan,
+  parseLogsPlan,
   chartsPlan,
   ckptPlan,
   dataPlan,

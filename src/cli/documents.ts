@@ -1,22 +1,31 @@
 /** What `paceline config` prints of the options table, and the pages of docs/ made from it. */
 import { join } from "node:path";
-import { errorCodes } from "../errors.js";
+import { errorCodes, PacelineError } from "../errors.js";
 import { showOrigin } from "../options/assignments.js";
 import { configSchema, printConfig } from "../options/config-file.js";
-import { type OptionGroup, optionGroups } from "../options/option-row.js";
+import {
+  type CommandName,
+  type OptionGroup,
+  optionGroups,
+  partCommands,
+} from "../options/option-row.js";
 import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "../options/options.js";
-import type { Resolution } from "../options/resolve.js";
+import { type Resolution, resolve } from "../options/resolve.js";
 import { diskFiles, writeTextAtomically } from "../store/files.js";
+import { alternatives, didYouMean } from "../suggest.js";
 import type { Call } from "./commands/command-plan.js";
 
 /** `paceline config print | schema | docs`. */
 export async function configCommand({ words, flags, options, resolution, io }: Call) {
   switch (words[0]) {
-    case "print":
-      io.stdout.write(
-        options.json ? printJson(resolution) : printConfig("train", resolution, true),
-      );
+    case "print": {
+      const role = roleOf(flags.role as string | undefined);
+      const { environment } = io;
+      const shown = role === "train" ? resolution : resolve(role, { environment });
+      const text = options.json ? printJson(role, shown) : printConfig(role, shown, true);
+      io.stdout.write(text);
       return 0;
+    }
     case "schema":
       io.stdout.write(`${JSON.stringify(configSchema(), null, 2)}\n`);
       return 0;
@@ -26,8 +35,16 @@ export async function configCommand({ words, flags, options, resolution, io }: C
   }
 }
 
-function printJson({ options, origins }: Resolution): string {
-  const entries = keysOf("train").map((key) => {
+function roleOf(word: string | undefined): CommandName {
+  const role = partCommands.find((one) => one === (word ?? "train"));
+  if (role !== undefined) return role;
+  const hint = didYouMean(word ?? "", partCommands);
+  const sentence = `--role ${word || '""'} is none${hint}`;
+  throw new PacelineError("usage", `${sentence}; write ${alternatives(partCommands)}`);
+}
+
+function printJson(command: CommandName, { options, origins }: Resolution): string {
+  const entries = keysOf(command).map((key) => {
     const value = rowOf(key).type.print(options[key]);
     const plain = typeof options[key] === "number" || typeof options[key] === "boolean";
     const shown = plain && String(options[key]) === value ? options[key] : value;

@@ -70,7 +70,7 @@ describe("a question for help", () => {
   for (const line of ["train", "train -- --help", "--version", "runs ls"])
     test(`paceline ${line} is none`, () => assert.equal(asked(line), null));
   const refused: readonly (readonly [string, RegExp])[] = [
-    ["parse-logs --help", /^paceline has no command parse-logs; see paceline --help$/],
+    ["aggregate --help", /^paceline has no command aggregate; see paceline --help$/],
     ["trian --help", /no command trian \(did you mean train\?\)/],
     ["help trian", /no command trian \(did you mean train\?\)/],
     ["trian --version", /no command trian/],

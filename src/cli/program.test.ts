@@ -62,7 +62,7 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
       "paceline: --follow ~ada/runs/x begins with the home folder of another user or a name " +
         "with ~; write the path in full",
     ],
-    ["parse-logs --help", "paceline has no command parse-logs; see paceline --help"],
+    ["aggregate --help", "paceline has no command aggregate; see paceline --help"],
     [
       "charts --output-dir=~ada/charts",
       "paceline: --output-dir ~ada/charts begins with the home folder of another user or a name " +

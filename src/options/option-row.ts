@@ -23,6 +23,7 @@ export const commandNames = [
   "tune",
   "doctor",
   "runs",
+  "parse-logs",
   "charts",
   "data",
   "ckpt",
@@ -61,6 +62,14 @@ export interface EnvironmentAlias {
   readonly commands?: readonly CommandName[];
   /** The name that holds the port where the value is a host alone. */
   readonly portFrom?: string;
+  /** True where the port of that name is of something else. */
+  readonly isForeignPort?: (environment: Environment) => boolean;
+  /** The variable means the option only where this holds; always if left out. */
+  readonly holds?: (environment: Environment) => boolean;
+  /** The value in the variable's text; null where the text has another form than it always has. */
+  readonly take?: (text: string) => string | null;
+  /** Says less than others do, and yields to them without a word. */
+  readonly isWeak?: boolean;
 }
 
 /** Says that an option means something only while another has one of these values. */

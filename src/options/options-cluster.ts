@@ -4,6 +4,7 @@ import { defaultMode, modes } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
 import { isFreeOuter, outerOptimizers } from "../protocol/local/local-steps.js";
 import { stalenessRanges } from "../protocol/staleness.js";
+import { firstNode, hasAgentStore, isSlurmTask } from "./launchers.js";
 import { ckptFrequency, hparams, planValue, switchOrder } from "./option-plan.js";
 import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
 import {
@@ -74,7 +75,13 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     commands: ["server", "worker", "submit", "jobs", "status", "admin"],
     aliases: [
       { name: "PARAMETER_SERVER_ADDRESS", portFrom: "SERVER_PORT" },
-      { name: "MASTER_ADDR", portFrom: "MASTER_PORT" },
+      { name: "MASTER_ADDR", portFrom: "MASTER_PORT", isForeignPort: hasAgentStore },
+      {
+        name: "SLURM_JOB_NODELIST",
+        commands: ["server", "worker"],
+        take: firstNode,
+        isWeak: true,
+      },
     ],
   },
   host: {
@@ -97,7 +104,11 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     commands: ["train", "coordinator", "server", "doctor"],
     aliases: [
       { name: "SERVER_PORT", commands: ["coordinator", "doctor"] },
-      { name: "MASTER_PORT", commands: ["coordinator"] },
+      {
+        name: "MASTER_PORT",
+        commands: ["coordinator"],
+        holds: (environment) => !hasAgentStore(environment),
+      },
     ],
   },
   advertise: {
@@ -141,7 +152,10 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     sentence: "rank of this worker or index of this server",
     group,
     commands: ["server", "worker"],
-    aliases: [{ name: "RANK", commands: ["worker"] }],
+    aliases: [
+      { name: "RANK", commands: ["worker"] },
+      { name: "SLURM_PROCID", commands: ["server", "worker"], holds: isSlurmTask },
+    ],
   },
   workerName: {
     name: "worker-name",
@@ -211,7 +225,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: 30_000,
     sentence: "time limit of each network operation",
     group,
-    commands: [...partCommands, "submit", "jobs", "status", "admin"],
+    commands: [...partCommands, "submit", "jobs", "status", "admin", "parse-logs"],
   },
   leaseMs: {
     name: "lease",

@@ -109,7 +109,7 @@ export const showingRows: OptionRows<ShowingOptions> = {
     default: false,
     sentence: "print errors and the result only",
     group: "showing",
-    commands: [...running, "data", "charts", "eval", "predict", "tune"],
+    commands: [...running, "data", "charts", "eval", "predict", "tune", "parse-logs"],
   },
   verbose: {
     name: "verbose",

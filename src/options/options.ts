@@ -3,8 +3,15 @@
  * environment names, the config file, its schema and docs/config.md all come from these rows.
  */
 
+import { PacelineError } from "../errors.js";
 import { isIPv6, joinHostPort, parseHostPort } from "../protocol/host-port.js";
-import type { CommandName, Environment, OptionRow, OptionRows } from "./option-row.js";
+import type {
+  CommandName,
+  Environment,
+  EnvironmentAlias,
+  OptionRow,
+  OptionRows,
+} from "./option-row.js";
 import { clusterRows, paceRows } from "./options-cluster.js";
 import { runOptionRows } from "./options-run.js";
 import { keepingRows, showingRows } from "./options-showing.js";
@@ -94,27 +101,67 @@ export interface EnvironmentValue {
   readonly text: string;
 }
 
-/** What the environment says of an option to a command; its own name comes before its aliases. */
+/**
+ * What the environment says of an option to a command. Its own name comes before its aliases; of
+ * those, two that say different things are refused, as nobody can tell which is meant.
+ * @throws PacelineError `usage`.
+ */
 export function environmentValue(
   key: OptionKey,
   command: CommandName,
   environment: Environment,
 ): EnvironmentValue | null {
-  const read = (name: string) => {
-    const text = environment[name] || null;
-    return text === null || serviceOf(name, text) !== null ? null : text;
-  };
   const own = environmentName(key);
-  const text = read(own);
+  const text = readVariable(own, environment);
   if (text !== null) return { name: own, text };
-  for (const alias of optionRows[key].aliases ?? []) {
-    if (alias.commands !== undefined && !alias.commands.includes(command)) continue;
-    const found = read(alias.name);
-    if (found === null) continue;
-    const port = alias.portFrom === undefined ? null : read(alias.portFrom);
-    return { name: alias.name, text: port === null ? found : withPort(found, port) };
+  const aliases = (optionRows[key].aliases ?? []).filter(
+    ({ commands, holds }) =>
+      (commands === undefined || commands.includes(command)) && (holds?.(environment) ?? true),
+  );
+  const found = aliases.flatMap((alias) => {
+    const value = aliasValue(key, alias, environment);
+    return value === null ? [] : [{ alias, value }];
+  });
+  const [first, ...others] = found;
+  if (first === undefined) return null;
+  const other = others.find(
+    ({ alias, value }) =>
+      alias.isWeak !== true && printed(key, value) !== printed(key, first.value),
+  );
+  if (other === undefined || first.alias.isWeak === true) return first.value;
+  const { name } = optionRows[key];
+  const both = [first.alias, other.alias].map((one) => `${one.name}=${environment[one.name]}`);
+  const sentence = `${both.join(" and ")} disagree on --${name}`;
+  throw new PacelineError("usage", `${sentence}; write --${name} or ${own}, or unset one of them`);
+}
+
+function readVariable(name: string, environment: Environment): string | null {
+  const text = environment[name] || null;
+  return text === null || serviceOf(name, text) !== null ? null : text;
+}
+
+function aliasValue(
+  key: OptionKey,
+  { name, take, portFrom, isForeignPort }: EnvironmentAlias,
+  environment: Environment,
+): EnvironmentValue | null {
+  const read = readVariable(name, environment);
+  if (read === null) return null;
+  const text = take === undefined ? read : take(read);
+  if (text === null) {
+    const sentence = `${name}=${read} has a form that is not known`;
+    throw new PacelineError("usage", `${sentence}; write --${optionRows[key].name}`);
   }
-  return null;
+  const isOwnPort = portFrom !== undefined && !(isForeignPort?.(environment) ?? false);
+  const port = isOwnPort ? readVariable(portFrom, environment) : null;
+  return { name, text: port === null ? text : withPort(text, port) };
+}
+
+/** A value as it is compared with another; a text that is refused anyway as it stands. */
+function printed(key: OptionKey, { text }: EnvironmentValue): string {
+  const { type } = rowOf(key);
+  const parsed = type.parse(text);
+  return "value" in parsed ? type.print(parsed.value) : text;
 }
 
 /** A host and the port that another variable names; an address that has its own keeps it. */

@@ -73,6 +73,11 @@ describe("a feed that nobody names", () => {
 });
 
 describe("environment", () => {
+  const slurm = {
+    ...{ SLURM_PROCID: "1", SLURM_STEP_NUM_TASKS: "4", SLURM_JOB_NODELIST: "node[03-05,9],gpu1" },
+  };
+  const torchrun = { TORCHELASTIC_RUN_ID: "none", TORCHELASTIC_USE_AGENT_STORE: "True" };
+
   const aliases: readonly (readonly [CommandName, Record<string, string>, OptionKey, unknown])[] = [
     ["train", { SERVER_MODE: "async" }, "mode", "asp"],
     ["train", { SERVER_MODE: "sync" }, "mode", "bsp"],
@@ -89,6 +94,27 @@ describe("environment", () => {
     ["worker", { PARAMETER_SERVER_ADDRESS: "ps", SERVER_PORT: "7001" }, "coordinator", "ps:7001"],
     ["server", { MASTER_ADDR: "head", MASTER_PORT: "29500" }, "coordinator", "head:29500"],
     ["status", { MASTER_ADDR: "head" }, "coordinator", "head:8000"],
+    ["worker", { SLURM_PROCID: "3", SLURM_STEP_NUM_TASKS: "4" }, "rank", 3],
+    ["server", { SLURM_PROCID: "1", SLURM_STEP_NUM_TASKS: "2" }, "rank", 1],
+    // A batch script, a step of one task, and what srun's torchrun has started.
+    ["worker", { SLURM_PROCID: "0" }, "rank", null],
+    ["worker", { SLURM_PROCID: "0", SLURM_STEP_NUM_TASKS: "1" }, "rank", null],
+    ["worker", { ...torchrun, ...slurm, RANK: "5" }, "rank", 5],
+    ["worker", { RANK: "3", ...slurm, SLURM_PROCID: "3" }, "rank", 3],
+    ["worker", slurm, "coordinator", "node03:8000"],
+    ["server", { SLURM_JOB_NODELIST: "gpu1,node[3-5]" }, "coordinator", "gpu1:8000"],
+    ["worker", { SLURM_JOB_NODELIST: "rack[1-2]n[07,9]" }, "coordinator", "rack1n07:8000"],
+    ["status", slurm, "coordinator", null],
+    ["worker", { ...slurm, MASTER_ADDR: "10.0.0.1" }, "coordinator", "10.0.0.1:8000"],
+    ["worker", { ...slurm, PACELINE_COORDINATOR: "a:1" }, "coordinator", "a:1"],
+    ["worker", { ...torchrun, MASTER_ADDR: "h", MASTER_PORT: "29500" }, "coordinator", "h:8000"],
+    ["coordinator", { ...torchrun, MASTER_PORT: "29500" }, "port", 8000],
+    [
+      "coordinator",
+      { WORLD_SIZE: "4", TOTAL_WORKERS_EXPECTED: "04" },
+      "workers",
+      { min: 1, max: 4 },
+    ],
     ["train", { WORLD_SIZE: "2", PACELINE_WORKERS: "3" }, "workers", { min: 1, max: 3 }],
     ["train", { PACELINE_WORKERS: "" }, "workers", { min: 1, max: 4 }],
   ];
@@ -97,6 +123,40 @@ describe("environment", () => {
       assert.deepEqual(resolve(command, { environment }).options[key], value);
     });
   }
+  const refused: readonly (readonly [CommandName, Record<string, string>, RegExp])[] = [
+    [
+      "worker",
+      { RANK: "0", ...slurm },
+      /^RANK=0 and SLURM_PROCID=1 disagree on --rank; write --rank or PACELINE_RANK, or unset one/,
+    ],
+    [
+      "coordinator",
+      { TOTAL_WORKERS_EXPECTED: "4", WORLD_SIZE: "8" },
+      /^TOTAL_WORKERS_EXPECTED=4 and WORLD_SIZE=8 disagree on --workers; write --workers/,
+    ],
+    [
+      "server",
+      { PARAMETER_SERVER_ADDRESS: "a:8000", MASTER_ADDR: "b" },
+      /^PARAMETER_SERVER_ADDRESS=a:8000 and MASTER_ADDR=b disagree on --coordinator/,
+    ],
+    [
+      "worker",
+      { SLURM_JOB_NODELIST: "node[01" },
+      /^SLURM_JOB_NODELIST=node\[01 has a form that is not known; write --coordinator/,
+    ],
+    ["worker", { ...slurm, SLURM_PROCID: "one" }, /^SLURM_PROCID=one is not a whole number; write/],
+  ];
+  for (const [command, environment, message] of refused) {
+    test(`${JSON.stringify(environment)} is refused`, () => {
+      assert.throws(() => resolve(command, { environment }), { code: "usage", message });
+    });
+  }
+  test("a flag settles what two variables say", () => {
+    const flags = new Map([["rank" as const, "2"]]);
+    const { options, origins } = resolve("worker", { flags, environment: { RANK: "0", ...slurm } });
+    assert.deepEqual([options.rank, origins.rank.place], [2, "--rank"]);
+    assert.equal(origins.coordinator.place, "SLURM_JOB_NODELIST");
+  });
   test("what gives options can be left out, but for some of them", () => {
     const given = { PACELINE_DATA_DIR: "/data", PACELINE_LR: "1", PACELINE_LRR: "2", RANK: "3" };
     const environment = { ...given, MASTER_PORT: "29500", PATH: "/bin", OMP_NUM_THREADS: "4" };

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { PacelineError } from "../errors.js";
 import type { RunResult } from "../protocol/run-events.js";
+import type { ExperimentFile } from "../store/runs/experiment-file.js";
+import { resultLines } from "../store/runs/result-lines.js";
 import type { PacelineResult } from "../store/runs/run-result.js";
 import {
   type Changes,
@@ -37,16 +39,17 @@ const metricsLines = [
   'METRICS_JSON: {"type":"SERVER_FINAL_METRICS","mode":"sync","total_workers":2,' +
     '"total_training_time_seconds":4,"global_steps_completed":20,"total_parameter_updates":20,' +
     '"gradients_processed":40,"average_update_time_seconds":0.002,"updates_per_second":5,' +
-    '"learning_rate":0.1}',
+    '"learning_rate":0.1,"run":"trial-1"}',
   'METRICS_JSON: {"type":"WORKER_FINAL_METRICS","worker_id":0,"total_workers":2,' +
     '"total_training_time_seconds":4,"average_epoch_time_seconds":2,"epoch_times_seconds":[2,2],' +
     '"final_test_accuracy_percent":96,"all_accuracies_percent":[95,96],' +
-    '"local_steps_completed":20,"batch_size":10,"learning_rate":0.1,"num_epochs":2}',
+    '"local_steps_completed":20,"batch_size":10,"learning_rate":0.1,"num_epochs":2,' +
+    '"run":"trial-1"}',
   'METRICS_JSON: {"type":"WORKER_FINAL_METRICS","worker_id":1,"total_workers":2,' +
     '"total_training_time_seconds":4,"average_epoch_time_seconds":1.5,' +
     '"epoch_times_seconds":[1.5,1.5],"final_test_accuracy_percent":96,' +
     '"all_accuracies_percent":[95,96],"local_steps_completed":20,"batch_size":10,' +
-    '"learning_rate":0.1,"num_epochs":2}',
+    '"learning_rate":0.1,"num_epochs":2,"run":"trial-1"}',
 ];
 const summary = [
   "Experiment            Mode    Workers    Time(s)   Epoch(s)  Accuracy(%)",
@@ -89,8 +92,10 @@ describe("without a terminal", () => {
     assert.equal(await recorded.report.finish(done), 0);
     assert.deepEqual(recorded.err(), told);
     const accuracy = "Final test accuracy: 96.00%";
-    assert.deepEqual(recorded.out(), [accuracy, ...statistics, ...metricsLines, ...summary]);
     assert.equal(recorded.results.length, 1);
+    const whole = resultLines(recorded.results[0] as ExperimentFile);
+    const results = [accuracy, ...statistics, ...metricsLines, ...whole, ...summary];
+    assert.deepEqual(recorded.out(), results);
   });
 
   test("with --json standard output has one object, the result, and nothing besides", async () => {
@@ -228,7 +233,8 @@ describe("on a terminal", () => {
       const recorded = recordReport({ options, screen: true });
       tellAll(recorded);
       await recorded.report.finish(done);
-      const log = [["coordinator-0", metricsLines[0]]];
+      const whole = resultLines(recorded.results[0] as ExperimentFile);
+      const log = [["coordinator-0", metricsLines[0], ...whole]];
       assert.deepEqual(recorded.logged, log, "workers with processes have their own logs");
       return recorded.out().filter((line) => line.startsWith("METRICS_JSON"));
     };

@@ -22,6 +22,7 @@ import {
   summaryTable,
 } from "../store/runs/console-tables.js";
 import { type ExperimentFile, metricsLine, modeWord } from "../store/runs/experiment-file.js";
+import { resultLines } from "../store/runs/result-lines.js";
 import { RunCounts, type StepRow, workersOn } from "../store/runs/run-counts.js";
 import { enginesOf } from "../store/runs/run-result.js";
 import {
@@ -281,7 +282,8 @@ class OneReport {
     for (const line of serverStatistics(server)) print(line);
     if (printsMetrics(settings, io.stdout)) {
       const workers = this.#setup.speaksForWorkers ? experiment.raw_worker_metrics : [];
-      for (const metrics of [server, ...workers]) print(metricsLine(metrics));
+      for (const metrics of [server, ...workers]) print(metricsLine(metrics, spec.run));
+      for (const line of resultLines(experiment)) print(line);
     }
     const row = {
       experiment: spec.name,

@@ -12,6 +12,7 @@ import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-e
 import type { RunSpec } from "../protocol/run-spec.js";
 import { type ExperimentFile, metricsLine } from "../store/runs/experiment-file.js";
 import { NormRows } from "../store/runs/norm-rows.js";
+import { resultLines } from "../store/runs/result-lines.js";
 import { RunCounts, type StepRow, workersOn } from "../store/runs/run-counts.js";
 import type { ClusterMember, RunDirectory } from "../store/runs/run-directory.js";
 import { enginesOf, runExperiment } from "../store/runs/run-result.js";
@@ -227,9 +228,12 @@ export class RunRecord {
   }
 
   /** For the log of this process; workers with processes of their own have theirs in their logs. */
-  #metricsLines({ server_metrics: server, raw_worker_metrics: workers }: ExperimentFile): string[] {
+  #metricsLines(experiment: ExperimentFile): string[] {
+    const { server_metrics: server, raw_worker_metrics: workers } = experiment;
     if (server === null) return [];
-    return [server, ...(this.#setup.inOneProcess ? workers : [])].map(metricsLine);
+    const { inOneProcess, spec } = this.#setup;
+    const metrics = [server, ...(inOneProcess ? workers : [])];
+    return [...metrics.map((one) => metricsLine(one, spec.run)), ...resultLines(experiment)];
   }
 
   #tell(say: (observer: Observer) => void): void {

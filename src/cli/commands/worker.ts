@@ -20,9 +20,10 @@ export async function worker(options: ResolvedOptions, io: CommandIo): Promise<n
   const metrics: WorkerFinalMetrics[] = [];
   const onRunEnd = (rank: number, end: WorkerEnd) => {
     const own = metricsOf(rank, end);
-    if (own === null) return;
+    if (own === null || end.spec === null) return;
     metrics.push(own);
-    if (printsMetrics(options, io.stdout)) io.stdout.write(`${metricsLine(own)}\n`);
+    if (!printsMetrics(options, io.stdout)) return;
+    io.stdout.write(`${metricsLine(own, end.spec.run)}\n`);
   };
   const start = () =>
     startWorker(workerSettingsOf(options), {

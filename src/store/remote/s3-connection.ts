@@ -4,8 +4,7 @@
  * which public buckets answer.
  */
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
-import { PacelineError } from "../../errors.js";
-import { reasonOf } from "../../system-reason.js";
+import { loadedSdk } from "./aws-sdk.js";
 
 /** The package. */
 export type Sdk = typeof import("@aws-sdk/client-s3");
@@ -29,7 +28,7 @@ const sdkName = "@aws-sdk/client-s3";
 export async function connectToS3(
   load: () => Promise<Sdk> = () => import("@aws-sdk/client-s3"),
 ): Promise<S3Connection> {
-  const sdk = await loaded(load);
+  const sdk = await loadedSdk(load, { name: sdkName, neededBy: "an s3:// URL" });
   const config: S3ClientConfig = {
     followRegionRedirects: true,
     forcePathStyle: true,
@@ -61,15 +60,4 @@ export function s3Failure(cause: unknown): { name: string; status: number | null
     $metadata?: { httpStatusCode?: number };
   };
   return { name: name ?? "error", status: $metadata?.httpStatusCode ?? null };
-}
-
-async function loaded(load: () => Promise<Sdk>): Promise<Sdk> {
-  try {
-    return await load();
-  } catch (cause) {
-    const isMissing = (cause as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND";
-    const reason = isMissing ? "is not installed" : `can't be loaded (${reasonOf(cause)})`;
-    const sentence = `an s3:// URL needs the package ${sdkName}, which ${reason}`;
-    throw new PacelineError("usage", `${sentence}: npm install ${sdkName}`, { cause });
-  }
 }

@@ -77,11 +77,12 @@ test("a BSP server's line has the published fields in their order and no stalene
   const metrics = serverFinalMetrics(totals);
   assert.deepEqual(Object.keys(metrics), serverFields);
   assert.equal(
-    metricsLine(metrics),
+    metricsLine(metrics, "a-run"),
     'METRICS_JSON: {"type":"SERVER_FINAL_METRICS","mode":"sync","total_workers":4,' +
       '"total_training_time_seconds":50,"global_steps_completed":200,' +
       '"total_parameter_updates":200,"gradients_processed":800,' +
-      '"average_update_time_seconds":0.002,"updates_per_second":4,"learning_rate":0.1}',
+      '"average_update_time_seconds":0.002,"updates_per_second":4,"learning_rate":0.1,' +
+      '"run":"a-run"}',
   );
 });
 
@@ -122,12 +123,12 @@ test("a run of no time and no updates divides nothing by zero", () => {
 
 test("a worker's line has the published fields in their order", () => {
   assert.equal(
-    metricsLine(workerFinalMetrics(worker(2, [3, 4.5], [90.5, 97.25]))),
+    metricsLine(workerFinalMetrics(worker(2, [3, 4.5], [90.5, 97.25])), "a-run"),
     'METRICS_JSON: {"type":"WORKER_FINAL_METRICS","worker_id":2,"total_workers":3,' +
       '"total_training_time_seconds":8.5,"average_epoch_time_seconds":3.75,' +
       '"epoch_times_seconds":[3,4.5],"final_test_accuracy_percent":97.25,' +
       '"all_accuracies_percent":[90.5,97.25],"local_steps_completed":10,"batch_size":128,' +
-      '"learning_rate":0.1,"num_epochs":3}',
+      '"learning_rate":0.1,"num_epochs":3,"run":"a-run"}',
   );
 });
 

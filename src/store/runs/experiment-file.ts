@@ -178,9 +178,9 @@ export function workerFinalMetrics(totals: WorkerTotals): WorkerFinalMetrics {
   };
 }
 
-/** One line of standard output. */
-export function metricsLine(metrics: ServerFinalMetrics | WorkerFinalMetrics): string {
-  return `METRICS_JSON: ${JSON.stringify(metrics)}`;
+/** One line of standard output; `run` tells the lines of runs apart that share a log. */
+export function metricsLine(metrics: ServerFinalMetrics | WorkerFinalMetrics, run: string): string {
+  return `METRICS_JSON: ${JSON.stringify({ ...metrics, run })}`;
 }
 
 /** Puts the whole file together; workers are listed by id. */

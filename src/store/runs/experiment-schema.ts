@@ -1,7 +1,8 @@
 /** The form of an experiment file. Loaded when there is one to read: zod takes a while to load. */
 import { z } from "zod";
 
-const serverSchema = z.looseObject({
+/** A server's metrics. */
+export const serverSchema = z.looseObject({
   type: z.literal("SERVER_FINAL_METRICS").default("SERVER_FINAL_METRICS"),
   mode: z.string(),
   total_workers: z.number(),
@@ -17,7 +18,8 @@ const serverSchema = z.looseObject({
   max_staleness_observed: z.number().optional(),
 });
 
-const workerSchema = z.looseObject({
+/** A worker's. */
+export const workerSchema = z.looseObject({
   type: z.literal("WORKER_FINAL_METRICS").default("WORKER_FINAL_METRICS"),
   worker_id: z.number(),
   total_workers: z.number(),

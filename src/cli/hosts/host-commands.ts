@@ -1,0 +1,95 @@
+/** Which processes run on which hosts, and with which words. */
+import { PacelineError } from "../../errors.js";
+import type { CommandName } from "../../options/option-row.js";
+import { keysOf, type OptionKey, rowOf } from "../../options/options.js";
+import type { Resolution } from "../../options/resolve.js";
+import { addressOf, countOf, type Host, type HostRole } from "./hosts-file.js";
+
+/** One process that is to be started. */
+export interface HostProcess {
+  readonly host: Host;
+  readonly role: HostRole;
+  /** As in `worker-1`; the rank is its place in the file. */
+  readonly name: string;
+  readonly command: readonly string[];
+}
+
+/** What a role's own place says, and nobody else. */
+const ownKeys: readonly OptionKey[] = [
+  ...(["coordinator", "host", "port", "advertise", "rank", "workerName"] as const),
+  ...(["servers", "workers"] as const),
+];
+
+/**
+ * All processes: the coordinator, the servers, the workers.
+ * @throws PacelineError `usage` where the file and the options contradict each other.
+ */
+export function hostProcesses(hosts: readonly Host[], resolution: Resolution): HostProcess[] {
+  const { options, origins } = resolution;
+  demandGuard(hosts, resolution);
+  const main = hosts.find(({ counts }) => counts.coordinator > 0)!;
+  const coordinator = addressOf(main, options.port);
+  const processes: HostProcess[] = [];
+  const add = (host: Host, role: HostRole, index: number, words: readonly string[]) => {
+    const data = host.dataDir === null || role === "server" ? [] : ["--data-dir", host.dataDir];
+    const command = [...host.program, role, ...words, ...data, ...flagsOf(role, resolution, host)];
+    processes.push({ host, role, name: `${role}-${index}`, command });
+  };
+  const listen = ["--host", main.listen ?? main.address, "--port", String(options.port)];
+  const sizes = (["servers", "workers"] as const).flatMap((key) => {
+    const count = countOf(hosts, key === "servers" ? "server" : "worker");
+    const { min, max } = options[key];
+    if (origins[key].kind === "default") return [`--${key}`, String(count)];
+    if (min <= count && count <= max) return [`--${key}`, rowOf(key).type.print(options[key])];
+    const written = `${origins[key].place} ${rowOf(key).type.print(options[key])}`;
+    const sentence = `the hosts have ${count} ${key}, and ${written} takes ${min} to ${max}`;
+    throw usage(`${sentence}; leave it out, or change the file`);
+  });
+  add(main, "coordinator", 0, [...listen, ...sizes]);
+  for (const role of ["server", "worker"] as const) {
+    let rank = 0;
+    for (const host of hosts) {
+      for (let index = 0; index < host.counts[role]; index++, rank++) {
+        const own = role === "server" ? serverWords(host, index) : [];
+        add(host, role, rank, ["--coordinator", coordinator, "--rank", String(rank), ...own]);
+      }
+    }
+  }
+  return processes;
+}
+
+function serverWords(host: Host, index: number): string[] {
+  const port = host.serverPort === null ? 0 : host.serverPort + index;
+  const words = ["--host", host.listen ?? host.address, "--port", String(port)];
+  return host.listen === null ? words : [...words, "--advertise", addressOf(host, port)];
+}
+
+/** The options that were written somewhere, as flags of a role. */
+function flagsOf(role: HostRole, { options, origins }: Resolution, host: Host): string[] {
+  return keysOf(role as CommandName).flatMap((key) => {
+    const { kind } = origins[key];
+    const { name, type } = rowOf(key);
+    if (ownKeys.includes(key) || kind === "default" || kind === "fast") return [];
+    if (key === "dataDir" && host.dataDir !== null) return [];
+    // A folder that this computer's environment names is one of this computer.
+    const value = options[key];
+    const isPath = /^(folder|file|place)$/.test(type.placeholder) && !String(value).includes("://");
+    if (kind === "environment" && isPath) return [];
+    if (type.placeholder === "") return [value === true ? `--${name}` : `--no-${name}`];
+    return value === null ? [] : [`--${name}`, type.print(value)];
+  });
+}
+
+/** Roles that listen beyond loopback need a guard, or a word that there is to be none. */
+function demandGuard(hosts: readonly Host[], { options }: Resolution): void {
+  const isGuarded = options.tls !== null || options.insecure;
+  const beyond = hosts.find(({ address }) => !/^(127\.|localhost$|::1$)/.test(address));
+  if (isGuarded || beyond === undefined) return;
+  const sentence = `processes on ${beyond.address} listen to the network`;
+  const remedy = "write --tls with a folder on the hosts, or --insecure";
+  throw usage(`${sentence}; ${remedy}`);
+}
+
+function usage(message: string): PacelineError {
+  return new PacelineError("usage", message);
+}

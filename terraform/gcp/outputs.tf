@@ -1,0 +1,33 @@
+output "coordinator_address" {
+  description = "Where the coordinator listens, within the network."
+  value       = local.shared.coordinator
+}
+
+output "bucket" {
+  description = "The bucket with the runs."
+  value       = "gs://${google_storage_bucket.runs.name}"
+}
+
+output "instances" {
+  description = "All instances."
+  value = concat(
+    [google_compute_instance.coordinator.name],
+    google_compute_instance.worker[*].name,
+    google_compute_instance.evaluator[*].name,
+  )
+}
+
+output "ssh_command" {
+  description = "A shell on the coordinator's instance."
+  value       = "gcloud compute ssh ${local.coordinator} --zone ${var.zone} --project ${var.project} --tunnel-through-iap"
+}
+
+output "submit_command" {
+  description = "Starts a run; to be typed there."
+  value       = "sudo -u paceline paceline submit run.yaml --coordinator localhost:${var.coordinator_port} --token-file /etc/paceline/token -w ${var.worker_count} -s ${var.worker_count} --replicas ${var.replicas}"
+}
+
+output "logs_command" {
+  description = "What all have said, as paceline parse-logs reads it."
+  value       = "gcloud logging read 'resource.type=gce_instance AND jsonPayload._SYSTEMD_UNIT:paceline' --project ${var.project} --format json"
+}

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Runs at each start of an instance, from an image of deploy/image/build-gcp.sh.
+set -eu
+
+metadata=http://metadata.google.internal/computeMetadata/v1
+access() {
+  curl --fail --silent --retry 10 --retry-connrefused -H 'Metadata-Flavor: Google' \
+    "$metadata/instance/service-accounts/default/token" |
+    node --print 'JSON.parse(require("fs").readFileSync(0)).access_token'
+}
+
+# The token is in a file that its owner alone can read.
+secret=https://secretmanager.googleapis.com/v1/projects/${project}/secrets/${secret}
+umask 077
+curl --fail --silent --retry 10 -H "Authorization: Bearer $(access)" \
+  "$secret/versions/latest:access" |
+  node --print 'const { payload } = JSON.parse(require("fs").readFileSync(0));
+    Buffer.from(payload.data, "base64").toString()' >/etc/paceline/token.part
+chown paceline:paceline /etc/paceline/token.part
+mv /etc/paceline/token.part /etc/paceline/token
+umask 022
