@@ -3,9 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IdSource } from "../../protocol/ids.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import { idleWorker } from "../../protocol/statistics.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { paceOf } from "../sync/modes.js";
 import { BatchPool, type DealtAssignment, type PoolSnapshot } from "./batch-pool.js";
+import { RunAccount } from "./run-account.js";
 
 const both = [0, 1];
 
@@ -152,4 +154,15 @@ test("all of it, with what is out, goes on elsewhere as if it had never been any
   assert.equal(shown(again.deal(1, 2, both)), "0: 8 to 12 in step 2", "0 has not refused 4 to 8");
   assert.equal(again.finish(0, first.assignment.id, 0, 0), 0);
   assert.equal(shown(again.deal(0, 4, both)), "0: 4 to 8 in step 4, left by 1");
+});
+
+test("one that has passed over the step of its batch is dealt that for a later step", () => {
+  const pool = poolOf();
+  const account = new RunAccount(pool, null);
+  const { assignment } = pool.deal(0, 4, both)!;
+  // Behind a step that went on without it, it stands past the step that the batch was for.
+  const counts = { examples: 0, skipped: 4, dropped: 0, lossSum: 0, correct: 0, seconds: 0 };
+  const statistics = { ...idleWorker, clock: 6 };
+  account.done(0, { assignment: assignment.id, ...counts, statistics });
+  assert.equal(shown(pool.deal(0, pool.stepOf(0), both)), "0: 0 to 4 in step 6");
 });

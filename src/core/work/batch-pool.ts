@@ -237,8 +237,13 @@ export class BatchPool implements WorkAccount {
     if (used < assignment.end)
       this.#putBack(assignment, { start: used, end: assignment.end, leftBy: null });
     if (taken > assignment.start || assignment.start === assignment.end)
-      this.#steps.set(rank, assignment.lastStep);
+      this.comesTo(rank, assignment.lastStep);
     return assignment.epoch;
+  }
+
+  /** One that came too late for steps may have passed them over: it is dealt no such again. */
+  comesTo(rank: number, step: number): void {
+    this.#steps.set(rank, Math.max(this.stepOf(rank), step));
   }
 
   restsBefore(rank: number, nextStep: number): void {

@@ -268,6 +268,9 @@ export class Cursor implements WorkAccount {
     return null;
   }
 
+  /** Nothing: what is left of a range is taken from the step on that its last one ended before. */
+  comesTo(): void {}
+
   restsBefore(rank: number, nextStep: number): void {
     const share = this.#finished.get(rank);
     if (share === undefined || share.assignment !== null || nextStep > share.nextStep) return;

@@ -43,9 +43,11 @@ export class RunAccount {
 
   /** A worker says that an assignment is done; one that is not its any more changes nothing. */
   done(rank: number, report: AssignmentReport): void {
-    const { assignment, skipped, dropped } = report;
+    const { assignment, skipped, dropped, statistics } = report;
     const epoch = this.work.finish(rank, assignment, skipped, dropped);
-    if (epoch !== null) this.epochs.addAssignment(epoch, rank, report);
+    if (epoch === null) return;
+    this.work.comesTo(rank, statistics.clock);
+    this.epochs.addAssignment(epoch, rank, report);
   }
 
   /**

@@ -66,6 +66,8 @@ export interface WorkAccount {
    * The worker that has just finished its assignment rests before this step, maybe a sooner one.
    */
   restsBefore(rank: number, nextStep: number): void;
+  /** With what it has finished, a worker stands before this step, maybe past its assignment. */
+  comesTo(rank: number, step: number): void;
   /** A worker will not compute its assignment; null if that is not (or no longer) its. */
   refuse(rank: number, assignmentId: number): RefusedAssignment | null;
   /**
