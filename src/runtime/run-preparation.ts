@@ -90,6 +90,7 @@ export async function prepareRun(
     takeOver: options.takeOver,
   };
   const directory = await openRunDirectory(request, files);
+  const switched = switchedNotices(draft, resume);
   const begun = await goBack(resumed, directory).catch(async (thrown: unknown) => {
     await directory.close();
     throw thrown;
@@ -102,7 +103,11 @@ export async function prepareRun(
   const workersAtStart = options.workers.start ?? options.workers.max;
   const kept = keptBy({ state, residuals }, resume, resumed?.point.step ?? null);
   const setup = { spec, layout, workersAtStart, ...kept };
-  const notices = [...begun, ...doubts.map((text) => ({ kind: "warning", text }) as const)];
+  const notices = [
+    ...begun,
+    ...switched,
+    ...doubts.map((text) => ({ kind: "warning", text }) as const),
+  ];
   const resumedFrom = resumed?.point.path ?? null;
   return { setup, state, residuals, directory, resumedFrom, notices };
 }
@@ -228,6 +233,21 @@ function demandCountable(checkpoint: StoredCheckpoint, spec: RunSpec): void {
   const sentence = `--max-steps ${spec.maxSteps} can't count steps of ${was.mode}, of all workers`;
   const remedy = "say by --epochs how long it is, with --max-steps none";
   throw new PacelineError("usage", `${sentence} each, and then of ${is.mode}; ${remedy}`);
+}
+
+/** A run that was switched by hand goes on so, whatever mode it began with. */
+function switchedNotices(
+  { protocol, plan }: Pick<RunSetup["spec"], "protocol" | "plan">,
+  resume: RunSetup["resume"],
+): Notice[] {
+  const stand = resume?.plan;
+  if (stand === undefined) return [];
+  const { mode } = stand.phase.protocol;
+  const planned = plan.length === 0 ? [protocol] : plan.map((phase) => phase.protocol);
+  const own = planned[Math.min(stand.place, planned.length - 1)]!.mode;
+  if (mode === own) return [];
+  const remedy = `paceline admin switch ${own} goes back`;
+  return [{ kind: "warning", text: `continues in ${mode}, as it was switched; ${remedy}` }];
 }
 
 /** In the folder of the run: whatever came after the checkpoint is no part of it any more. */

@@ -174,3 +174,15 @@ test("a run's folder has one writer, resumed or not, until it is closed", async 
   await run.close();
   await (await openRunDirectory(request("trial", true))).close();
 });
+
+test("a folder that can't be begun takes no name", async () => {
+  for (const name of ["trial", null]) {
+    const files = aroundFiles(diskFiles, async (verb, path, action) => {
+      if (verb !== "write") return action();
+      throw fileError(Object.assign(new Error("full"), { code: "ENOSPC" }), verb, path);
+    });
+    await assert.rejects(openRunDirectory(request(name), files), /disk is full/);
+    assert.deepEqual(await readdir(root), []);
+  }
+  await (await openRunDirectory(request("trial"))).close();
+});

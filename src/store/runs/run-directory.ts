@@ -81,9 +81,11 @@ export async function openRunDirectory(
   const chosen = name ?? (await claimNumbered(root, stem, files));
   const joined = join(root, chosen);
   const path = isInBucket(joined) ? wholePath(joined) : joined;
-  if (name !== null && !(await files.claimFolder(path)) && !resuming) throw taken(name, root);
-  const lock = await lockFolder(path, undefined, files, foreignLock(request));
+  const isMade = name === null || (await files.claimFolder(path));
+  if (name !== null && !isMade && !resuming) throw taken(name, root);
+  let lock: FolderLock | null = null;
   try {
+    lock = await lockFolder(path, undefined, files, foreignLock(request));
     await files.makeFolder(join(path, "logs"));
     await writeTextAtomically(files, join(path, "config.yaml"), configText);
     const events = await JsonLinesWriter.open(join(path, "events.jsonl"), files);
@@ -92,7 +94,9 @@ export async function openRunDirectory(
     await files.syncFolder(root);
     return new RunDirectory(path, chosen, files, { lock, events, metrics });
   } catch (thrown) {
-    await lock.release();
+    await lock?.release();
+    // An empty folder would take the name of the next try.
+    if (isMade) await files.remove(path).catch(() => undefined);
     throw thrown;
   }
 }
