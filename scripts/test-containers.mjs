@@ -52,6 +52,8 @@ writeFileSync(settings, '[containers]\ndefault_ulimits = ["nofile=4096:4096", "n
 const own = { CONTAINER_STORAGE: storage.join(" "), CONTAINERS_CONF: settings };
 const environment = { ...process.env, ...own };
 const { status } = spawnSync(process.execPath, words, { stdio: "inherit", env: environment });
+// Left mounted, the storage could not be removed by `make clean`.
+spawnSync("umount", [join(folder, "storage", "overlay")]);
 process.exit(status ?? 1);
 
 function whatIsLacking() {

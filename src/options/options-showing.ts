@@ -166,7 +166,7 @@ export const showingRows: OptionRows<ShowingOptions> = {
     name: "health-socket",
     type: optional(path("file", "the path of a file")),
     default: null,
-    sentence: "Unix socket at which the process answers paceline health",
+    sentence: "path of the Unix socket at which the process answers paceline health",
     group: "showing",
     commands: ["coordinator", "server", "worker", "health"],
   },
