@@ -2,6 +2,7 @@
 import { localStepsMax, outerRanges } from "../core/sync/local.js";
 import { defaultMode, modes } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
+import { autoGrace, graceMsMax } from "../core/sync/quorum.js";
 import { isFreeOuter, outerOptimizers } from "../protocol/local/local-steps.js";
 import { stalenessRanges } from "../protocol/staleness.js";
 import { ckptFrequency, hparams, planValue, switchOrder } from "./option-plan.js";
@@ -14,6 +15,7 @@ import {
   host,
   listOf,
   optional,
+  orWord,
   path,
   real,
   serverRange,
@@ -22,6 +24,7 @@ import {
   toggle,
   whole,
   workerRange,
+  workersMax,
 } from "./option-values.js";
 import type { ClusterOptions, PaceOptions } from "./resolved-options.js";
 
@@ -384,6 +387,28 @@ export const paceRows: OptionRows<PaceOptions> = {
     group: "pace",
     commands: runCommands,
     onlyWith: modesWith("backupWorkers"),
+  },
+  quorumSize: {
+    name: "quorum",
+    type: whole(1, workersMax, "workers"),
+    default: 1,
+    unit: "workers",
+    sentence:
+      "contributions with which a step may be sealed, once the grace for the others is over",
+    group: "pace",
+    commands: runCommands,
+    onlyWith: modesWith("quorumSize"),
+  },
+  grace: {
+    name: "grace",
+    type: orWord(autoGrace, duration(0, graceMsMax)),
+    default: autoGrace,
+    sentence:
+      "how long a step that has its quorum waits for the other workers; auto goes by how much " +
+      "later they came in the last steps, up to half a step",
+    group: "pace",
+    commands: runCommands,
+    onlyWith: modesWith("grace"),
   },
   localSteps: {
     name: "local-steps",

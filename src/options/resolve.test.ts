@@ -141,7 +141,7 @@ describe("refusals name the place, the value and the remedy", () => {
     [
       { environment: { SERVER_MODE: "bps" } },
       "SERVER_MODE=bps is unknown (did you mean bsp?); " +
-        "write bsp, ssp, asp, ringmaster, k-of-n, local or local-async",
+        "write bsp, ssp, asp, ringmaster, k-of-n, quorum, local or local-async",
     ],
     [
       { file: file({ engine: "atuo" }) },

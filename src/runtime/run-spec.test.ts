@@ -122,6 +122,12 @@ describe("a run spec", () => {
         "3 or less, or raise --workers",
     ],
     [
+      { mode: "quorum", quorumSize: 5 },
+      {},
+      "--quorum 5 with 4 workers: a step of mode quorum would never have as many; write 4 or " +
+        "less, or raise --workers",
+    ],
+    [
       { feed: "central", mode: "local", localSteps: 5 },
       {},
       "--feed central with --mode local --local-steps 5: workers without files are sent one " +

@@ -58,6 +58,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   demandPolicy(options, protocols);
   demandLocal(options, protocol);
   demandBackups(options, protocols);
+  demandQuorum(options, protocols);
   return {
     ...filled(runFields, options),
     run: facts.run,
@@ -206,6 +207,19 @@ function demandBackups(
   const sentence = `${asked} leaves none that a step of mode ${found.mode} needs`;
   const remedy = workers.max > 1 ? `write ${workers.max - 1} or less, or raise --workers` : "";
   throw usage(`${sentence}; ${remedy || "raise --workers, or write --mode bsp"}`);
+}
+
+/** More workers than there are never come to a step. */
+function demandQuorum(
+  { quorumSize: quorum, workers }: RunSettings,
+  protocols: readonly Protocol[],
+): void {
+  if (quorum <= workers.max) return;
+  const found = protocols.find((protocol) => "quorumSize" in protocol);
+  if (found === undefined) return;
+  const asked = `--quorum ${quorum} with ${workers.max} workers`;
+  const sentence = `${asked}: a step of mode ${found.mode} would never have as many`;
+  throw usage(`${sentence}; write ${workers.max} or less, or raise --workers`);
 }
 
 /** What a worker without files is sent is one batch, and what it can refuse is one. */

@@ -129,12 +129,14 @@ export class PushArrivals {
   }
 
   #hold({ header, slot }: PushEvent, state: ChunkState): void {
-    const { rank, incarnation, examples } = header;
+    const { rank, incarnation, step, examples } = header;
     if (state.holds(header)) {
       this.#context.counts.duplicates++;
       this.#context.release(slot);
     } else {
-      state.hold({ rank, incarnation, examples, slot });
+      const cameMs = this.#context.nowMs;
+      state.hold({ rank, incarnation, step, examples, cameMs, slot });
+      this.#beats.came(state, step);
     }
   }
 }

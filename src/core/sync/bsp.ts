@@ -30,6 +30,7 @@ export const bspPace: Pace = {
   meetsAtBoundaries: true,
   judges: false,
   hasDecider: false,
+  late: null,
   localSteps: null,
   mayStart: (view, progress, step) => {
     if (progress.sealedStep >= step - 1) return granted;

@@ -15,6 +15,7 @@ import { kOfN } from "./k-of-n.js";
 import { local } from "./local.js";
 import { localAsync } from "./local-async.js";
 import type { Mode, Pace, PaceSettings } from "./pace.js";
+import { quorum } from "./quorum.js";
 import { ringmaster } from "./ringmaster.js";
 import { ssp } from "./ssp.js";
 
@@ -24,6 +25,7 @@ addMode(ssp);
 addMode(asp);
 addMode(ringmaster);
 addMode(kOfN);
+addMode(quorum);
 addMode(local);
 addMode(localAsync);
 

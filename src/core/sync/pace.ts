@@ -34,12 +34,36 @@ export interface ChunkProgress {
   readonly sealedStep: number;
   /** True when a contribution to the step after the last sealed one is held. */
   readonly holdsAny: boolean;
+  /** True when one is held that was made for that step, and did not come too late for another. */
+  readonly holdsOnTime: boolean;
   /** Steps that this worker has completed on this chunk. */
   clockOf(worker: ViewWorker): number;
   /** True when a contribution to that step which has examples is held. */
   readonly holdsExamples: boolean;
-  /** True when the worker's gradient for the step after the last sealed one is held whole. */
+  /** True when a gradient of the worker is held whole, for the step after the last sealed one. */
   holds(worker: ViewWorker): boolean;
+}
+
+/** What a pace knows of time where it decides who is in a step. */
+export interface Gathering {
+  readonly nowMs: number;
+  /** When the contributions that are held came, ascending. */
+  readonly heldSince: readonly number[];
+  /** When the first of those came that is in time; null where none is. */
+  readonly onTimeMs: number | null;
+  /** Of recent steps when their contributions came, ascending, from the step before on: ms. */
+  readonly recent: readonly (readonly number[])[];
+}
+
+/** Whether a step is sealed; where time alone may change that, when to look again. */
+export interface SealDecision extends Decision {
+  readonly againMs?: number;
+}
+
+/** What happens to pushes whose step was sealed without them: they are merged with the next. */
+export interface LateRule {
+  /** May those that are held be an update by themselves, as nobody takes the open step? */
+  maySealAlone(view: View, progress: ChunkProgress, gathering: Gathering): SealDecision;
 }
 
 /** A push that has arrived whole and has not been seen before. */
@@ -93,8 +117,13 @@ export interface Pace {
    * differ by; null where a step is the gradient of one batch.
    */
   readonly localSteps: number | null;
+  /**
+   * Where a push is merged with the open step when its own was sealed without it, so that nothing
+   * is dropped; null where it is dropped. Its worker waits until it counts.
+   */
+  readonly late: LateRule | null;
   /** Are the contributions held for the open step complete, so that it may be sealed? */
-  maySeal(view: View, progress: ChunkProgress): Decision;
+  maySeal(view: View, progress: ChunkProgress, gathering: Gathering): SealDecision;
   /**
    * The step with which a joiner comes in, where what servers acknowledged has passed its own first
    * step; null where that stands. A later one is such that the next round can't find it late.
@@ -131,6 +160,10 @@ export interface PaceSettings {
   readonly delayBound: number;
   /** Workers that a step is sealed without. */
   readonly backupWorkers: number;
+  /** Contributions with which a step may be sealed. */
+  readonly quorumSize: number;
+  /** Milliseconds that a step waits for the others then; or by what was seen of them. */
+  readonly grace: number | "auto";
   /** Batches that a worker takes between two exchanges. */
   readonly localSteps: number;
   readonly outerOptimizer: OuterOptimizerName;

@@ -30,6 +30,7 @@ function sspPace(staleness: number): Pace {
     meetsAtBoundaries: false,
     judges: false,
     hasDecider: false,
+    late: null,
     localSteps: null,
     mayStart: (view, progress, step) => {
       const slowest = slowestOf(view, progress);
