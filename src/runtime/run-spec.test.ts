@@ -128,6 +128,11 @@ describe("a run spec", () => {
         "less, or raise --workers",
     ],
     [
+      { mode: "dssp", stalenessMin: 4, staleness: 3 },
+      {},
+      "--staleness-min 4 is above --staleness 3; write 3 or less, or raise --staleness",
+    ],
+    [
       { feed: "central", mode: "local", localSteps: 5 },
       {},
       "--feed central with --mode local --local-steps 5: workers without files are sent one " +

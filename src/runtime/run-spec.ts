@@ -59,6 +59,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   demandLocal(options, protocol);
   demandBackups(options, protocols);
   demandQuorum(options, protocols);
+  demandBounds(options, protocols);
   return {
     ...filled(runFields, options),
     run: facts.run,
@@ -207,6 +208,17 @@ function demandBackups(
   const sentence = `${asked} leaves none that a step of mode ${found.mode} needs`;
   const remedy = workers.max > 1 ? `write ${workers.max - 1} or less, or raise --workers` : "";
   throw usage(`${sentence}; ${remedy || "raise --workers, or write --mode bsp"}`);
+}
+
+/** A bound that is dynamic lies between two. */
+function demandBounds(
+  { staleness, stalenessMin }: RunSettings,
+  protocols: readonly Protocol[],
+): void {
+  if (stalenessMin <= staleness) return;
+  if (!protocols.some((protocol) => "stalenessMin" in protocol)) return;
+  const sentence = `--staleness-min ${stalenessMin} is above --staleness ${staleness}`;
+  throw usage(`${sentence}; write ${staleness} or less, or raise --staleness`);
 }
 
 /** More workers than there are never come to a step. */

@@ -14,7 +14,7 @@ import { Random } from "../random.js";
 import type { Fault } from "./fault-plan.js";
 
 /** Modes that a run may switch between. */
-const switchable = ["bsp", "ssp", "asp", "ringmaster", "k-of-n", "quorum"] as const;
+const switchable = ["bsp", "ssp", "asp", "ringmaster", "k-of-n", "quorum", "dssp"] as const;
 
 /** What modes that somebody asks for are made with. */
 export const switchedSettings: PaceSettings = {
@@ -24,6 +24,7 @@ export const switchedSettings: PaceSettings = {
     delayBound: 3,
     backupWorkers: 1,
     quorumSize: 2,
+    stalenessMin: 0,
     grace: "auto",
     localSteps: 1,
     outerOptimizer: "average",

@@ -62,6 +62,7 @@ const pullWays = pushWays.filter(({ codec }) => pullCompressions.some((name) => 
 const kindsApart = [
   { stream: "local", setting: "localSteps" },
   { stream: "quorum", setting: "quorumSize" },
+  { stream: "dynamic", setting: "stalenessMin" },
 ] as const;
 
 /** The mode that a seed draws. */
@@ -181,7 +182,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
 /** Settings that came later, each with a stream of its own. */
 function drawApart(mode: string, seed: number) {
   const drawnQuorum = drawQuorum(new Random("quorum", mode, seed));
-  return { ...drawnQuorum, ...drawLocal(new Random("local steps", mode, seed)) };
+  return { ...drawnQuorum, stalenessMin: 0, ...drawLocal(new Random("local steps", mode, seed)) };
 }
 
 function drawQuorum(random: Random): Pick<PaceSettings, "quorumSize" | "grace"> {

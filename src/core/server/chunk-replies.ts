@@ -33,13 +33,15 @@ export class ChunkReplies {
    * push is held, and does not count yet.
    */
   answer(state: ChunkState, view: View, waiter: Waiter): void {
-    const verdict = this.#context.pace.mayStart(view, state, waiter.startStep);
+    const { pace, nowMs } = this.#context;
+    const verdict = pace.mayStart(view, state, waiter.startStep, waiter.rank);
     const isHeld = waiter.pushedStep >= 0 && state.holds(waiter);
     if (!state.loaded || state.unsettled || isHeld || !verdict.allowed) {
       state.await(waiter);
       return;
     }
-    const header = replyTo(waiter, view, state, this.#context.pace.late !== null);
+    if (pace.isTimed && waiter.startStep >= 0) state.pulses.began(waiter, nowMs);
+    const header = replyTo(waiter, view, state, pace.late !== null);
     const { wantsWeights: withWeights, channel } = waiter;
     const isRaw = waiter.startStep < 0;
     const isDifference = withWeights && !isRaw && this.#areDifferences(state.index);

@@ -12,10 +12,11 @@ import { assert } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
 import { type ReplicaRole, type View, type ViewWorker, workerOfRank } from "../../protocol/view.js";
-import type { ChunkProgress } from "../sync/pace.js";
+import type { ChunkProgress, WorkerPulse } from "../sync/pace.js";
 import type { ChunkCut } from "./chunk-cut.js";
 import { type ContributorMark, type Entry, heldVerdict, type PushVerdict } from "./entry.js";
 import { PushTally } from "./push-tally.js";
+import { WorkerPulses } from "./worker-pulses.js";
 
 /** A gradient held whole, waiting for its step to be sealed. */
 export interface Contribution extends WorkerIdentity {
@@ -90,6 +91,7 @@ export class ChunkState implements ChunkProgress {
   cut: ChunkCut | null = null;
   /** Over the whole run. */
   readonly tally = new PushTally();
+  readonly pulses = new WorkerPulses();
   waiters: Waiter[] = [];
   readonly #applied = new Map<number, Mark>();
   /** Contributions to the open step and late ones to be merged, by the worker's incarnation. */
@@ -164,6 +166,10 @@ export class ChunkState implements ChunkProgress {
   /** The step that is being gathered: the one after the last that was sealed. */
   get openStep(): number {
     return this.sealedStep + 1;
+  }
+
+  pulseOf(rank: number): WorkerPulse | null {
+    return this.pulses.of(rank);
   }
 
   holds({ incarnation }: { readonly incarnation: number }): boolean {
@@ -316,6 +322,7 @@ export class ChunkState implements ChunkProgress {
     this.pending = null;
     this.cut = null;
     this.waiters = [];
+    this.pulses.forget();
     return slots;
   }
 }

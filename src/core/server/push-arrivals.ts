@@ -71,6 +71,7 @@ export class PushArrivals {
       return;
     }
     this.#replies.heard(header);
+    if (this.#context.pace.isTimed) state.pulses.pushed(header, this.#context.nowMs);
     const decide = (verdict: Omit<PushVerdict, "scale">): ContributorMark => {
       const whole = { ...verdict, scale };
       state.await(waiterFor(header, channel, whole));

@@ -105,7 +105,7 @@ export class Shard {
         return what + this.#followers.missing(state, seq);
       }
       for (const waiter of state.waiters) {
-        const verdict = pace.mayStart(view, state, waiter.startStep);
+        const verdict = pace.mayStart(view, state, waiter.startStep, waiter.rank);
         if (!verdict.allowed) return verdict.reason + this.#beats.sealingWords(state, view);
       }
     }

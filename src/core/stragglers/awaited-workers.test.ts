@@ -19,6 +19,7 @@ function chunkWith(held: readonly number[]): ChunkProgress {
       holdsExamples: true,
     },
     clockOf: ({ rank }) => (held.includes(rank) ? 5 : 4),
+    pulseOf: () => null,
     holds: ({ rank }) => held.includes(rank),
   };
 }

@@ -55,6 +55,7 @@ export function aspPace(rule: StalenessRule): Pace {
     judges: rule.rule !== "none",
     hasDecider: false,
     late: null,
+    isTimed: false,
     localSteps: null,
     mayStart: () => granted,
     onPush: (_view, _progress, { examples, staleness }) => {

@@ -16,6 +16,7 @@ function viewOf(fromSteps: readonly number[]): View {
 function chunkWith(held: readonly number[], empty: readonly number[] = []): ChunkProgress {
   return {
     ...{ index: 0, sealedStep: 3, holdsAny: held.length > 0, clockOf: () => 4 },
+    pulseOf: () => null,
     holdsOnTime: held.length > 0,
     holdsExamples: held.some((rank) => !empty.includes(rank)),
     holds: ({ rank }) => held.includes(rank),

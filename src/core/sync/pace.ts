@@ -26,6 +26,12 @@ export const granted: Decision = { allowed: true, reason: "" };
 /** What is said of sealing where no push is ever held. */
 export const neverHeld: Decision = { allowed: false, reason: "pushes are applied on arrival" };
 
+/** A worker's last push to a chunk, and how long its step took from the answer before. */
+export interface WorkerPulse {
+  readonly pushedMs: number;
+  readonly tookMs: number;
+}
+
 /** What a pace looks at: one chunk's progress, as far as it is committed. */
 export interface ChunkProgress {
   /** Of the chunk. */
@@ -38,6 +44,8 @@ export interface ChunkProgress {
   readonly holdsOnTime: boolean;
   /** Steps that this worker has completed on this chunk. */
   clockOf(worker: ViewWorker): number;
+  /** The last push of the worker of a rank; null where it, or how long it took, is not known. */
+  pulseOf(rank: number): WorkerPulse | null;
   /** True when a contribution to that step which has examples is held. */
   readonly holdsExamples: boolean;
   /** True when a gradient of the worker is held whole, for the step after the last sealed one. */
@@ -96,8 +104,10 @@ export interface AcknowledgedProgress {
 
 /** The answers of one way to keep pace, its parameters bound. */
 export interface Pace {
-  /** May a worker have the chunk to start `step` (0 is the first)? */
-  mayStart(view: View, progress: ChunkProgress, step: number): Decision;
+  /** May a worker, of this rank, have the chunk to start `step` (0 is the first)? */
+  mayStart(view: View, progress: ChunkProgress, step: number, rank?: number): Decision;
+  /** True where that goes by how long steps take, so that it is measured. */
+  readonly isTimed: boolean;
   /** What happens to a push? The scale of one that is applied is an f32 number of at most 1. */
   onPush(view: View, progress: ChunkProgress, push: ArrivedPush): Arrival;
   /**
@@ -152,6 +162,8 @@ export interface Pace {
 export interface PaceSettings {
   /** Steps that a worker may be ahead of the slowest. */
   readonly staleness: number;
+  /** What it may be at least, where the bound is dynamic. */
+  readonly stalenessMin: number;
   readonly stalenessRule: StalenessRule["rule"];
   readonly stalenessScale: number;
   readonly stalenessFloor: number;

@@ -15,6 +15,7 @@ const view = { workers } as unknown as View;
 function chunkWith(held: readonly number[], late: readonly number[] = []): ChunkProgress {
   return {
     ...{ index: 0, sealedStep: 3, holdsAny: held.length > 0, clockOf: () => 4 },
+    pulseOf: () => null,
     holdsOnTime: held.some((rank) => !late.includes(rank)),
     holdsExamples: held.length > 0,
     holds: ({ rank }) => held.includes(rank),
