@@ -105,7 +105,7 @@ describe("completion", () => {
     for (const shell of ["bash", "zsh", "fish"]) {
       const script = completionScript(shell, commandPlans);
       for (const { name } of commandPlans) assert.ok(script.includes(name), `${shell}: ${name}`);
-      assert.match(script, /bsp ssp asp/);
+      assert.match(script, /bsp ssp dssp asp/);
       assert.match(script, /compare/);
     }
   });

@@ -4,6 +4,7 @@
  * a machine takes it over.
  */
 
+import type { DecidedPush } from "../core/server/chunk-state.js";
 import { PacelineError } from "../errors.js";
 import type { CutLimit } from "../protocol/cut.js";
 import {
@@ -31,6 +32,7 @@ export function readMarks(text: string, chunk: number): ChunkMarks {
         incarnation: wholeNumber(mark, "incarnation", 0, chunk),
         step: wholeNumber(mark, "step", -1, chunk),
         ...outcomeOf(mark, chunk),
+        ...(mark.inStep === undefined ? {} : { inStep: wholeNumber(mark, "inStep", -1, chunk) }),
         ...(mark.usedStep === undefined
           ? {}
           : { usedStep: wholeNumber(mark, "usedStep", -1, chunk) }),
@@ -58,11 +60,18 @@ export function readLimits(text: string, chunk: number): CutLimit[] {
   });
 }
 
-/** Reads who is in a step, as a server says; throws as `readMarks` does. */
-export function readContributors(text: string, chunk: number): number[] {
-  const lives = parsed(text, chunk);
-  if (!Array.isArray(lives)) throw noMarks(chunk, text);
-  return lives.map((_, place) => wholeNumber({ ...lives }, `${place}`, 0, chunk));
+/** Reads who is in the steps of a chunk, as a server says; throws as `readMarks` does. */
+export function readDecided(text: string, chunk: number): DecidedPush[] {
+  const pushes = parsed(text, chunk);
+  if (!Array.isArray(pushes)) throw noMarks(chunk, text);
+  return pushes.map((one: unknown) => {
+    const push = fieldsOf(one, chunk, text);
+    return {
+      incarnation: wholeNumber(push, "incarnation", 0, chunk),
+      step: wholeNumber(push, "step", -1, chunk),
+      inStep: wholeNumber(push, "inStep", -1, chunk),
+    };
+  });
 }
 
 function countsIn(counts: Fields, chunk: number): PushCounts {

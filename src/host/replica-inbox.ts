@@ -10,7 +10,7 @@ import type { ServerReach } from "../protocol/identity.js";
 import type { Layout } from "../protocol/layout.js";
 import type { ChunkHeader } from "../protocol/messages.js";
 import type { View } from "../protocol/view.js";
-import { readContributors, readMarks } from "./chunk-marks.js";
+import { readDecided, readMarks } from "./chunk-marks.js";
 import type { ChunkStore } from "./chunk-store.js";
 import { readEntry } from "./entry-text.js";
 import { ReplicaLinks, type ReplicaLinksParts } from "./replica-links.js";
@@ -107,7 +107,7 @@ export class ReplicaInbox {
 
   /** Null where it is none, or lacks its values. */
   #eventOf(server: number, header: ChunkHeader, slot: number): ShardEvent | null {
-    const { kind, chunk, part, fence, generation, step: seq, detail } = header;
+    const { kind, chunk, part, fence, generation, step: seq, version, detail } = header;
     const { layout, store, overflown } = this.#job;
     const about = { server, fence, generation };
     if (kind === "snapshot" && slot >= 0) {
@@ -115,8 +115,8 @@ export class ReplicaInbox {
       return { type: "snapshot", chunk, part, slot, seq, marks, ...about };
     }
     if (kind === "sealed") {
-      const contributors = readContributors(detail, chunk);
-      return { type: "sealed", decision: { generation, step: seq, contributors } };
+      const decided = readDecided(detail, chunk);
+      return { type: "sealed", decision: { generation, step: seq, seq: version, decided } };
     }
     if (kind !== "entry" || layout.chunks[chunk] === undefined) return null;
     const entry = readEntry(header, slot);

@@ -402,6 +402,11 @@ export class ServerHost {
       case "sendEntry":
         this.#sendEntry(job, effect);
         break;
+      case "wake":
+        this.#parts.clock.after(effect.afterMs, () => {
+          if (this.#job === job) this.#step({ type: "woken" });
+        });
+        break;
       case "tell":
         job.inbox.tell(effect.server, effect.header);
         break;

@@ -304,6 +304,20 @@ export function optional<T>(
   };
 }
 
+/** What one type has, or a word that stands for another choice. */
+export function orWord<T, const Word extends string>(
+  word: Word,
+  type: ValueType<T>,
+): ValueType<T | Word> {
+  return {
+    ...type,
+    wanted: `${type.wanted}, or ${word}`,
+    parse: (text) => (text === word ? { value: word } : type.parse(text)),
+    print: (value) => (value === word ? word : type.print(value as T)),
+    schema: { anyOf: [type.schema, { enum: [word] }] },
+  };
+}
+
 /** Several of one type, at most so many; in one text they stand apart by the separator. */
 export function listOf<T>(
   type: ValueType<T>,

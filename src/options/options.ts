@@ -12,7 +12,8 @@ import type {
   OptionRow,
   OptionRows,
 } from "./option-row.js";
-import { clusterRows, paceRows } from "./options-cluster.js";
+import { clusterRows } from "./options-cluster.js";
+import { paceRows } from "./options-pace.js";
 import { runOptionRows } from "./options-run.js";
 import { keepingRows, showingRows } from "./options-showing.js";
 import { portionRows, trainingRows } from "./options-training.js";

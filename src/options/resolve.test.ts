@@ -201,7 +201,7 @@ describe("refusals name the place, the value and the remedy", () => {
     [
       { environment: { SERVER_MODE: "bps" } },
       "SERVER_MODE=bps is unknown (did you mean bsp?); " +
-        "write bsp, ssp, asp, ringmaster, k-of-n, local or local-async",
+        "write bsp, ssp, dssp, asp, ringmaster, k-of-n, quorum, local or local-async",
     ],
     [
       { file: file({ engine: "atuo" }) },
@@ -219,7 +219,7 @@ describe("refusals name the place, the value and the remedy", () => {
     ],
     [
       { flags: written({ staleness: "3" }) },
-      "--staleness has no effect with --mode bsp; leave it out or set --mode ssp",
+      "--staleness has no effect with --mode bsp; leave it out or set --mode ssp or --mode dssp",
     ],
     [
       { flags: written({ stalenessMax: "3", mode: "asp", stalenessRule: "scale" }) },

@@ -458,6 +458,11 @@ export interface AppliedMark extends WorkerIdentity {
   readonly outcome?: PushOutcome | undefined;
   /** What the staleness rule said; left out where nothing judged it. */
   readonly scale?: number | undefined;
+  /**
+   * The step that it was folded with, -1 where it was an update by itself; left out where it was in
+   * time for its own.
+   */
+  readonly inStep?: number | undefined;
   /** The last step with examples that was applied; left out where that is `step`. */
   readonly usedStep?: number | undefined;
   /** Examples of this life up to that step that were applied; left out where none were. */

@@ -122,6 +122,17 @@ describe("a run spec", () => {
         "3 or less, or raise --workers",
     ],
     [
+      { mode: "quorum", quorumSize: 5 },
+      {},
+      "--quorum 5 with 4 workers: a step of mode quorum would never have as many; write 4 or " +
+        "less, or raise --workers",
+    ],
+    [
+      { mode: "dssp", stalenessMin: 4, staleness: 3 },
+      {},
+      "--staleness-min 4 is above --staleness 3; write 3 or less, or raise --staleness",
+    ],
+    [
       { feed: "central", mode: "local", localSteps: 5 },
       {},
       "--feed central with --mode local --local-steps 5: workers without files are sent one " +

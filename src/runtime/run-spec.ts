@@ -58,6 +58,8 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   demandPolicy(options, protocols);
   demandLocal(options, protocol);
   demandBackups(options, protocols);
+  demandQuorum(options, protocols);
+  demandBounds(options, protocols);
   return {
     ...filled(runFields, options),
     run: facts.run,
@@ -206,6 +208,30 @@ function demandBackups(
   const sentence = `${asked} leaves none that a step of mode ${found.mode} needs`;
   const remedy = workers.max > 1 ? `write ${workers.max - 1} or less, or raise --workers` : "";
   throw usage(`${sentence}; ${remedy || "raise --workers, or write --mode bsp"}`);
+}
+
+/** A bound that is dynamic lies between two. */
+function demandBounds(
+  { staleness, stalenessMin }: RunSettings,
+  protocols: readonly Protocol[],
+): void {
+  if (stalenessMin <= staleness) return;
+  if (!protocols.some((protocol) => "stalenessMin" in protocol)) return;
+  const sentence = `--staleness-min ${stalenessMin} is above --staleness ${staleness}`;
+  throw usage(`${sentence}; write ${staleness} or less, or raise --staleness`);
+}
+
+/** More workers than there are never come to a step. */
+function demandQuorum(
+  { quorumSize: quorum, workers }: RunSettings,
+  protocols: readonly Protocol[],
+): void {
+  if (quorum <= workers.max) return;
+  const found = protocols.find((protocol) => "quorumSize" in protocol);
+  if (found === undefined) return;
+  const asked = `--quorum ${quorum} with ${workers.max} workers`;
+  const sentence = `${asked}: a step of mode ${found.mode} would never have as many`;
+  throw usage(`${sentence}; write ${workers.max} or less, or raise --workers`);
 }
 
 /** What a worker without files is sent is one batch, and what it can refuse is one. */

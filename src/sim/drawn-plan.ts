@@ -14,12 +14,21 @@ import { Random } from "../random.js";
 import type { Fault } from "./fault-plan.js";
 
 /** Modes that a run may switch between. */
-const switchable = ["bsp", "ssp", "asp", "ringmaster", "k-of-n"] as const;
+const switchable = ["bsp", "ssp", "asp", "ringmaster", "k-of-n", "quorum", "dssp"] as const;
 
 /** What modes that somebody asks for are made with. */
 export const switchedSettings: PaceSettings = {
   ...{ staleness: 1, stalenessRule: "none", stalenessScale: 0.1, stalenessFloor: 0.1 },
-  ...{ stalenessMax: 4, delayBound: 3, backupWorkers: 1, localSteps: 1, outerOptimizer: "average" },
+  ...{
+    stalenessMax: 4,
+    delayBound: 3,
+    backupWorkers: 1,
+    quorumSize: 2,
+    stalenessMin: 0,
+    grace: "auto",
+    localSteps: 1,
+    outerOptimizer: "average",
+  },
   ...{ outerLr: 0.7, outerMomentum: 0.9 },
 };
 

@@ -58,11 +58,19 @@ const pushWays: readonly Compression[] = codecs
   .map(({ name, hasShare }) => ({ codec: name, share: hasShare ? 0.2 : 1 }));
 const pullWays = pushWays.filter(({ codec }) => pullCompressions.some((name) => name === codec));
 
+/** Modes with these settings are drawn apart: what other seeds draw stays where one is added. */
+const kindsApart = [
+  { stream: "local", setting: "localSteps" },
+  { stream: "quorum", setting: "quorumSize" },
+  { stream: "dynamic", setting: "stalenessMin" },
+] as const;
+
 /** The mode that a seed draws. */
 export function modeOfSeed(seed: number): string {
-  const isLocal = ({ settings }: Mode) => settings.includes("localSteps");
-  const wantsLocal = new Random("local", seed).below(8) === 0;
-  const all = modes().filter((mode) => isLocal(mode) === wantsLocal);
+  const wanted = kindsApart.find(({ stream }) => new Random(stream, seed).below(8) === 0);
+  const kindOf = ({ settings }: Mode) =>
+    kindsApart.find(({ setting }) => settings.includes(setting));
+  const all = modes().filter((mode) => kindOf(mode) === wanted);
   return all[new Random("mode", seed).below(all.length)]!.name;
 }
 
@@ -114,7 +122,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     stalenessFloor: 0.1,
     stalenessMax: 2 + random.below(4),
     ...{ delayBound: 2 + (seed % 4), backupWorkers: 1 + (seed % 2) },
-    ...drawLocal(new Random("local steps", mode, seed)),
+    ...drawApart(mode, seed),
   };
   const cadence = () =>
     random.below(3) === 0
@@ -169,6 +177,17 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     lrScaling: "none",
   };
   return { ...drawn, ...withPlan(new Random("plan", mode, seed), drawn, settings) };
+}
+
+/** Settings that came later, each with a stream of its own. */
+function drawApart(mode: string, seed: number) {
+  const drawnQuorum = drawQuorum(new Random("quorum", mode, seed));
+  return { ...drawnQuorum, stalenessMin: 0, ...drawLocal(new Random("local steps", mode, seed)) };
+}
+
+function drawQuorum(random: Random): Pick<PaceSettings, "quorumSize" | "grace"> {
+  const grace = ["auto", "auto", 0, 1 + random.below(20)][random.below(4)] as number | "auto";
+  return { quorumSize: 1 + random.below(4), grace };
 }
 
 function drawLocal(random: Random) {

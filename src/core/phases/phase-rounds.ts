@@ -85,10 +85,12 @@ export class PhaseRounds {
 
   /** Steps, or pushes, that every chunk has applied. */
   globalSteps(): number {
-    const { saves, evaluator, port } = this.#ground;
+    const { saves, evaluator, port, account } = this.#ground;
     // What servers tell from time to time may be from before the last checkpoint or evaluation.
     const evaluatedStep = evaluator.records.at(-1)?.step ?? 0;
-    const toldStep = this.#plan.stepOfVersion(stepOfAll(port.serverStatistics()));
+    const updates = this.#plan.stepOfVersion(stepOfAll(port.serverStatistics()));
+    // Late pushes that are an update by themselves are no step.
+    const toldStep = this.pace.late === null ? updates : Math.min(updates, account.work.reach);
     return Math.max(saves.reachedStep, evaluatedStep, toldStep);
   }
 

@@ -28,14 +28,20 @@ export class ChunkReplies {
     );
   }
 
-  /** Answers at once if the pace lets the asker start its step, else lets it wait. */
+  /**
+   * Answers at once if the pace lets the asker start its step, else lets it wait; so does one whose
+   * push is held, and does not count yet.
+   */
   answer(state: ChunkState, view: View, waiter: Waiter): void {
-    const verdict = this.#context.pace.mayStart(view, state, waiter.startStep);
-    if (!state.loaded || state.unsettled || !verdict.allowed) {
+    const { pace, nowMs } = this.#context;
+    const verdict = pace.mayStart(view, state, waiter.startStep, waiter.rank);
+    const isHeld = waiter.pushedStep >= 0 && state.holds(waiter);
+    if (!state.loaded || state.unsettled || isHeld || !verdict.allowed) {
       state.await(waiter);
       return;
     }
-    const header = replyTo(waiter, view, state);
+    if (pace.isTimed && waiter.startStep >= 0) state.pulses.began(waiter, nowMs);
+    const header = replyTo(waiter, view, state, pace.late !== null);
     const { wantsWeights: withWeights, channel } = waiter;
     const isRaw = waiter.startStep < 0;
     const isDifference = withWeights && !isRaw && this.#areDifferences(state.index);
@@ -53,7 +59,7 @@ export class ChunkReplies {
   /** Refuses everybody who waits for a chunk; the view that this follows from is in the answer. */
   refuseWaiting(state: ChunkState, view: View, detail: string): void {
     for (const waiter of state.waiters) {
-      const header = { ...replyTo(waiter, view, state), fence: waiter.fence };
+      const header = { ...replyTo(waiter, view, state, false), fence: waiter.fence };
       this.#context.refuse(header, waiter.channel, detail);
     }
     state.waiters = [];

@@ -12,14 +12,19 @@ import { assert } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
 import { type ReplicaRole, type View, type ViewWorker, workerOfRank } from "../../protocol/view.js";
-import type { ChunkProgress } from "../sync/pace.js";
+import type { ChunkProgress, WorkerPulse } from "../sync/pace.js";
 import type { ChunkCut } from "./chunk-cut.js";
 import { type ContributorMark, type Entry, heldVerdict, type PushVerdict } from "./entry.js";
 import { PushTally } from "./push-tally.js";
+import { WorkerPulses } from "./worker-pulses.js";
 
 /** A gradient held whole, waiting for its step to be sealed. */
 export interface Contribution extends WorkerIdentity {
+  /** The step that it is of; an earlier one than the open step where it came too late for that. */
+  readonly step: number;
   readonly examples: number;
+  /** When it came. */
+  readonly cameMs: number;
   /** Slot of the gradient; -1 when it has no examples. */
   readonly slot: number;
 }
@@ -43,10 +48,20 @@ interface Mark {
   /** The last step whose push was decided on. */
   readonly step: number;
   readonly verdict: PushVerdict;
+  /** The step that it was folded with, -1 for none; that of the push where it was in time. */
+  readonly inStep: number;
   /** The last step whose push had examples and was applied; -1 if none. */
   readonly usedStep: number;
   /** Examples of this life's pushes that were applied. */
   readonly used: number;
+}
+
+/** A push that is in a chunk's values. */
+export interface DecidedPush {
+  readonly incarnation: number;
+  readonly step: number;
+  /** The step that it was folded with; -1 where it was an update by itself. */
+  readonly inStep: number;
 }
 
 /** The view with which a chunk comes to a server. */
@@ -76,9 +91,10 @@ export class ChunkState implements ChunkProgress {
   cut: ChunkCut | null = null;
   /** Over the whole run. */
   readonly tally = new PushTally();
+  readonly pulses = new WorkerPulses();
   waiters: Waiter[] = [];
   readonly #applied = new Map<number, Mark>();
-  /** Contributions to the open step, by the worker's incarnation. */
+  /** Contributions to the open step and late ones to be merged, by the worker's incarnation. */
   readonly #held = new Map<number, Contribution>();
 
   constructor(index: number, { generation, phaseFromStep }: ChunkMoment) {
@@ -105,11 +121,11 @@ export class ChunkState implements ChunkProgress {
   }
 
   #mark(mark: ContributorMark): void {
-    const { rank, incarnation, step, verdict, examples } = mark;
+    const { rank, incarnation, step, verdict, examples, inStep = step } = mark;
     const used = this.#usedOf(rank, incarnation);
     const usedStep = this.#usedStepOf(rank, incarnation);
     const counts = isUsed(mark) ? { usedStep: step, used: used + examples } : { usedStep, used };
-    this.#applied.set(rank, { incarnation, step, verdict, ...counts });
+    this.#applied.set(rank, { incarnation, step, verdict, inStep, ...counts });
   }
 
   #usedStepOf(rank: number, incarnation: number): number {
@@ -122,11 +138,11 @@ export class ChunkState implements ChunkProgress {
     return mark?.incarnation === incarnation ? mark.used : 0;
   }
 
-  /** The lives whose push of this step, their last that was decided on, is in the values. */
-  appliedIn(step: number): number[] {
+  /** The lives whose last push that was decided on is in the values, and what it was folded in. */
+  decided(): DecidedPush[] {
     return [...this.#applied.values()]
-      .filter((mark) => mark.step === step && mark.verdict.outcome === "applied")
-      .map(({ incarnation }) => incarnation);
+      .filter(({ verdict }) => verdict.outcome === "applied")
+      .map(({ incarnation, step, inStep }) => ({ incarnation, step, inStep }));
   }
 
   clockOf(worker: ViewWorker): number {
@@ -152,6 +168,10 @@ export class ChunkState implements ChunkProgress {
     return this.sealedStep + 1;
   }
 
+  pulseOf(rank: number): WorkerPulse | null {
+    return this.pulses.of(rank);
+  }
+
   holds({ incarnation }: { readonly incarnation: number }): boolean {
     return this.#held.has(incarnation);
   }
@@ -159,6 +179,21 @@ export class ChunkState implements ChunkProgress {
   /** True while anybody's contribution to the open step is held. */
   get holdsAny(): boolean {
     return this.#held.size > 0;
+  }
+
+  get holdsOnTime(): boolean {
+    return [...this.#held.values()].some(({ step }) => step >= this.openStep);
+  }
+
+  /** When the contributions that are held came, ascending. */
+  heldSince(): number[] {
+    return [...this.#held.values()].map(({ cameMs }) => cameMs).sort((one, other) => one - other);
+  }
+
+  /** When the first of those came that are of the open step itself; null where none is. */
+  onTimeSince(): number | null {
+    const came = [...this.#held.values()].filter(({ step }) => step >= this.openStep);
+    return came.length === 0 ? null : Math.min(...came.map(({ cameMs }) => cameMs));
   }
 
   get holdsExamples(): boolean {
@@ -171,10 +206,10 @@ export class ChunkState implements ChunkProgress {
     this.#held.set(contribution.incarnation, contribution);
   }
 
-  /** Takes the contributions to the open step, in ascending rank. */
-  takeHeld(): Contribution[] {
-    const contributions = [...this.#held.values()].sort((a, b) => a.rank - b.rank);
-    this.#held.clear();
+  /** Takes the contributions that are held, or those of them that are asked for, by rank. */
+  takeHeld(isTaken: (held: Contribution) => boolean = () => true): Contribution[] {
+    const contributions = [...this.#held.values()].filter(isTaken).sort((a, b) => a.rank - b.rank);
+    for (const { incarnation } of contributions) this.#held.delete(incarnation);
     return contributions;
   }
 
@@ -242,12 +277,13 @@ export class ChunkState implements ChunkProgress {
   /** The part of the state that is kept with the values. */
   marks(): ChunkMarks {
     const applied = [...this.#applied.entries()]
-      .map(([rank, { incarnation, step, verdict, usedStep, used }]) => {
+      .map(([rank, { incarnation, step, verdict, inStep, usedStep, used }]) => {
         const { outcome, scale } = verdict;
         return {
           ...{ rank, incarnation, step },
           ...(outcome === "applied" ? {} : { outcome }),
           ...(scale === null ? {} : { scale }),
+          ...(inStep === step ? {} : { inStep }),
           ...(usedStep === step ? {} : { usedStep }),
           ...(used === 0 ? {} : { used }),
         };
@@ -274,8 +310,8 @@ export class ChunkState implements ChunkProgress {
       const scale = mark.scale ?? (outcome === "rejected" ? 0 : null);
       const verdict = { ...heldVerdict, outcome, scale };
       const usedStep = mark.usedStep ?? (outcome === "dropped" ? -1 : step);
-      const { used = 0 } = mark;
-      this.#applied.set(rank, { incarnation, step, verdict, usedStep, used });
+      const { used = 0, inStep = step } = mark;
+      this.#applied.set(rank, { incarnation, step, verdict, inStep, usedStep, used });
     }
   }
 
@@ -286,6 +322,7 @@ export class ChunkState implements ChunkProgress {
     this.pending = null;
     this.cut = null;
     this.waiters = [];
+    this.pulses.forget();
     return slots;
   }
 }

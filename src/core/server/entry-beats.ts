@@ -26,6 +26,7 @@ import type { HeldChunks } from "./held-chunks.js";
 import type { ShardContext } from "./shard-context.js";
 import type { FoldedGradient } from "./shard-events.js";
 import { deciderChunk, type StepDecisions } from "./step-decisions.js";
+import { StepTimes, untimed } from "./step-times.js";
 
 /** What an entry is made of. */
 export interface EntryParts extends Pick<Entry, "marks" | "sealedStep" | "scale" | "staleness"> {
@@ -53,6 +54,10 @@ export class EntryBeats {
   readonly #copies: ChunkCopies;
   readonly #chunks: HeldChunks;
   readonly #decisions: StepDecisions;
+  /** Of the decider, while it is led here. */
+  readonly #times = new StepTimes();
+  /** When this is to look again; null while it need not. */
+  #wakeAtMs: number | null = null;
 
   constructor({ context, replies, followers, copies, chunks, decisions }: BeatParts) {
     this.#context = context;
@@ -78,38 +83,115 @@ export class EntryBeats {
     }
   }
 
-  /** The first beat: true where a step was complete. */
+  /** The decider is led here, or is not: of who came to another nothing is known. */
+  keepTimes(isDecider: boolean): void {
+    if (!isDecider) this.#times.forget();
+  }
+
+  /** A contribution to a chunk's step has come. */
+  came(state: ChunkState, step: number): void {
+    if (state.index === deciderChunk) this.#times.came(step, this.#context.nowMs);
+  }
+
+  /** The time has come for which this wanted to be woken. */
+  woken(view: View): void {
+    this.#wakeAtMs = null;
+    const decider = this.#chunks.leading(deciderChunk);
+    if (decider !== null) this.advance(decider, view);
+  }
+
+  /** The end of a sentence: why the decider's step is still open; "" of other chunks. */
+  sealingWords(state: ChunkState, view: View): string {
+    const { pace } = this.#context;
+    if (!pace.hasDecider || state.index !== deciderChunk) return "";
+    const gathering = this.#times.gathering(state, this.#context.nowMs);
+    const { allowed, reason } = pace.maySeal(view, state, gathering);
+    return allowed ? "" : `: ${reason}`;
+  }
+
+  /** The first beat: true where a step was complete, or late pushes are an update by themselves. */
   #sealNext(state: ChunkState, view: View): boolean {
     if (!state.loaded || state.isBusy || state.role !== "primary") return false;
-    const isDecided = this.#context.pace.hasDecider && state.index !== deciderChunk;
-    const named = isDecided ? this.#decisions.contributorsTo(state, view) : null;
-    if (named === null && (isDecided || !this.#context.pace.maySeal(view, state).allowed)) {
-      return false;
+    const { pace, nowMs } = this.#context;
+    if (pace.hasDecider && state.index !== deciderChunk) return this.#followDecider(state, view);
+    const gathering = pace.hasDecider ? this.#times.gathering(state, nowMs) : untimed;
+    const sealing = pace.maySeal(view, state, gathering);
+    if (sealing.allowed) {
+      this.#seal(state, view, () => true);
+      if (pace.hasDecider) this.#times.opened(state.openStep + 1, nowMs);
+      return true;
     }
+    const alone = pace.late?.maySealAlone(view, state, gathering);
+    if (alone?.allowed === true) {
+      // That all rested before it says nothing of how long a step takes.
+      this.#times.opened(state.openStep, nowMs);
+      return this.#enterLate(state, () => true);
+    }
+    this.#lookAgain(sealing.againMs ?? alone?.againMs ?? null);
+    return false;
+  }
+
+  #followDecider(state: ChunkState, view: View): boolean {
+    const named = this.#decisions.contributorsTo(state, view);
+    if (named !== null) {
+      this.#seal(state, view, ({ incarnation }) => named.has(incarnation));
+      return true;
+    }
+    if (this.#context.pace.late === null) return false;
+    const alone = this.#decisions.aloneIn(state);
+    return this.#enterLate(state, ({ incarnation, step }) => {
+      return step <= (alone.get(incarnation) ?? -1);
+    });
+  }
+
+  /** Asks to be woken where nothing else need happen for the open step to be sealed. */
+  #lookAgain(atMs: number | null): void {
+    if (atMs === null || (this.#wakeAtMs !== null && this.#wakeAtMs <= atMs)) return;
+    this.#wakeAtMs = atMs;
+    const afterMs = Math.max(0, atMs - this.#context.nowMs);
+    this.#context.emit({ type: "wake", afterMs });
+  }
+
+  /**
+   * Seals the open step with these contributions: what others made for it is late. One that nobody
+   * is left to take is sealed with all that follow and nobody takes.
+   */
+  #seal(state: ChunkState, view: View, isIn: (one: Contribution) => boolean): void {
     const step = state.openStep;
-    const held = state.takeHeld();
-    const isIn = ({ incarnation }: Contribution) => named === null || named.has(incarnation);
+    const isMerged = this.#context.pace.late !== null;
+    const held = isMerged ? state.takeHeld(isIn) : state.takeHeld();
     const late = this.#turnDown(
       state,
       held.filter((one) => !isIn(one)),
     );
-    const contributions = held.filter(isIn);
-    const marks = held.map(({ rank, incarnation, examples }) => {
-      const verdict = late.get(incarnation) ?? heldVerdict;
-      return { rank, incarnation, step, examples, verdict };
+    const marks = held.map((one) => {
+      const verdict = late.get(one.incarnation) ?? heldVerdict;
+      return markOf(one, verdict, step);
     });
+    const firstSteps = held.length > 0 ? [] : view.workers.map(({ fromStep }) => fromStep);
+    const last = firstSteps.length === 0 ? step : Math.max(step, Math.min(...firstSteps) - 1);
+    this.#enterFolded(state, marks, held.filter(isIn), last);
+  }
+
+  /** Late contributions that no other joins become an update; true where there are any. */
+  #enterLate(state: ChunkState, isIn: (one: Contribution) => boolean): boolean {
+    const held = state.takeHeld((one) => one.step < state.openStep && isIn(one));
+    const marks = held.map((one) => markOf(one, heldVerdict, -1));
+    if (held.length > 0) this.#enterFolded(state, marks, held, state.sealedStep);
+    return held.length > 0;
+  }
+
+  #enterFolded(
+    state: ChunkState,
+    marks: readonly ContributorMark[],
+    contributions: readonly Contribution[],
+    sealedStep: number,
+  ): void {
     const gradients = contributions
       .filter(({ examples }) => examples > 0)
       .map(({ slot, examples }) => ({ slot, examples }));
-    this.enter(state, {
-      marks,
-      sealedStep: step,
-      gradients,
-      isFolded: true,
-      scale: 1,
-      staleness: null,
-    });
-    return true;
+    const about = { isFolded: true, scale: 1, staleness: null };
+    this.enter(state, { marks, sealedStep, gradients, ...about });
   }
 
   /** Contributions to the open step that the decider went on without: the verdict on each. */
@@ -187,4 +269,13 @@ export class EntryBeats {
     this.#copies.committed(state, entry);
     this.#context.release(entry.gradient);
   }
+}
+
+function markOf(
+  { rank, incarnation, step, examples }: Contribution,
+  verdict: PushVerdict,
+  inStep: number,
+): ContributorMark {
+  const mark = { rank, incarnation, step, examples, verdict };
+  return inStep === step ? mark : { ...mark, inStep };
 }

@@ -35,6 +35,11 @@ export interface ContributorMark extends WorkerIdentity {
   /** Examples that it is made of; a step without any uses none. */
   readonly examples: number;
   readonly verdict: PushVerdict;
+  /**
+   * The step that it was folded with, where it came too late for its own; -1 where it was an update
+   * by itself. Left out where it was in time.
+   */
+  readonly inStep?: number;
 }
 
 /** A change of one chunk. */

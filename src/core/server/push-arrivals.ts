@@ -71,6 +71,7 @@ export class PushArrivals {
       return;
     }
     this.#replies.heard(header);
+    if (this.#context.pace.isTimed) state.pulses.pushed(header, this.#context.nowMs);
     const decide = (verdict: Omit<PushVerdict, "scale">): ContributorMark => {
       const whole = { ...verdict, scale };
       state.await(waiterFor(header, channel, whole));
@@ -129,12 +130,14 @@ export class PushArrivals {
   }
 
   #hold({ header, slot }: PushEvent, state: ChunkState): void {
-    const { rank, incarnation, examples } = header;
+    const { rank, incarnation, step, examples } = header;
     if (state.holds(header)) {
       this.#context.counts.duplicates++;
       this.#context.release(slot);
     } else {
-      state.hold({ rank, incarnation, examples, slot });
+      const cameMs = this.#context.nowMs;
+      state.hold({ rank, incarnation, step, examples, cameMs, slot });
+      this.#beats.came(state, step);
     }
   }
 }

@@ -43,8 +43,18 @@ export function waiterForPull(pull: ChunkHeader, channel: number): Waiter {
   };
 }
 
-/** The header of the reply that gives a waiter its chunk. */
-export function replyTo(waiter: Waiter, view: View, state: ChunkState): ChunkHeader {
+/**
+ * The header of the reply that gives a waiter its chunk. `isMerged` says that a push may have been
+ * merged with a later step than its own.
+ */
+export function replyTo(
+  waiter: Waiter,
+  view: View,
+  state: ChunkState,
+  isMerged: boolean,
+): ChunkHeader {
+  const { pushedStep, outcome } = waiter;
+  const mayLeap = pushedStep >= 0 && (isMerged || outcome === "dropped");
   return {
     ...emptyHeader,
     kind: "reply",
@@ -61,11 +71,8 @@ export function replyTo(waiter: Waiter, view: View, state: ChunkState): ChunkHea
     examples: state.examples,
     fence: view.fences[state.index]!,
     outcome: waiter.outcome,
-    // A worker whose push was dropped goes on with the step that is open by now.
-    staleness:
-      waiter.outcome === "dropped"
-        ? Math.max(0, state.sealedStep - waiter.pushedStep)
-        : waiter.staleness,
+    // A worker that was late goes on with the step that is open by now.
+    staleness: mayLeap ? Math.max(0, state.sealedStep - pushedStep) : waiter.staleness,
     scale: waiter.scale,
     detail: waiter.detail,
   };

@@ -21,6 +21,8 @@ export class ShardContext {
   readonly layout: Layout;
   readonly counts = new ShardCounts();
   effects: ShardEffect[] = [];
+  /** When the present event was taken. */
+  nowMs = 0;
   #view: View | null = null;
   #pace: Pace;
   readonly #momentum: number;

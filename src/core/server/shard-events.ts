@@ -57,6 +57,8 @@ export type ShardEvent =
   | { readonly type: "watch"; readonly header: ChunkHeader; readonly channel: number }
   /** The primary of that chunk says so of the last step. */
   | { readonly type: "sealed"; readonly decision: StepDecision }
+  /** The time has come for which it had asked to be woken. */
+  | { readonly type: "woken" }
   /** A channel has ended. */
   | { readonly type: "closed"; readonly channel: number }
   /** The way to a server whose chunks this one follows is open, for the first time or again. */
@@ -159,6 +161,8 @@ export type ShardEffect =
       /** The view under which it was asked for. */
       readonly fence: number;
     }
+  /** Tell it when so much time has passed. */
+  | { readonly type: "wake"; readonly afterMs: number }
   /** Say something to a server that one of its chunks depends on; lost while no way leads to it. */
   | { readonly type: "tell"; readonly server: number; readonly header: ChunkHeader }
   | (MemberMessage & { readonly type: "viewAck" | "caughtUp" })

@@ -30,7 +30,7 @@ import { answerTo, departuresOf, waiterForPull } from "./shard-answers.js";
 import { ShardContext } from "./shard-context.js";
 import type { AskingEvent, ShardEffect, ShardEvent } from "./shard-events.js";
 import { type PayloadSizes, rawSizes, shapeObjection, viewObjection } from "./shard-objections.js";
-import { StepDecisions } from "./step-decisions.js";
+import { deciderChunk, StepDecisions } from "./step-decisions.js";
 
 /** Who this shard is and what run it serves. */
 export interface ShardConfig {
@@ -72,8 +72,9 @@ export class Shard {
   }
 
   /** Eats one event; the effects are to be performed in order. */
-  step(event: ShardEvent, _nowMs: number): ShardEffect[] {
+  step(event: ShardEvent, nowMs: number): ShardEffect[] {
     this.#context.effects = [];
+    this.#context.nowMs = nowMs;
     this.#dispatch(event);
     return this.#context.effects;
   }
@@ -104,8 +105,8 @@ export class Shard {
         return what + this.#followers.missing(state, seq);
       }
       for (const waiter of state.waiters) {
-        const verdict = pace.mayStart(view, state, waiter.startStep);
-        if (!verdict.allowed) return verdict.reason;
+        const verdict = pace.mayStart(view, state, waiter.startStep, waiter.rank);
+        if (!verdict.allowed) return verdict.reason + this.#beats.sealingWords(state, view);
       }
     }
     return "serving";
@@ -159,6 +160,9 @@ export class Shard {
       case "sealed":
         this.#onSealed(event);
         break;
+      case "woken":
+        this.#onWoken();
+        break;
       case "closed":
         this.#followers.closed(event.channel);
         this.#decisions.closed(event.channel);
@@ -202,6 +206,7 @@ export class Shard {
       );
     }
     this.#decisions.follow(view, led);
+    this.#beats.keepTimes(this.#chunks.leading(deciderChunk) !== null);
     for (const state of led) {
       if (!this.#beats.settle(state, view)) this.#beats.advance(state, view);
     }
@@ -321,6 +326,15 @@ export class Shard {
     const isPresent = header.generation === view.generation;
     if (state !== null && isPresent) this.#decisions.watch(header, channel, state);
     else this.#context.refuse(header, channel, this.#chunks.whereIs(header.chunk));
+  }
+
+  #onWoken(): void {
+    const { view } = this.#context;
+    if (view === null) return;
+    this.#beats.woken(view);
+    this.#answerView();
+    this.#copies.take();
+    this.#takeEarly();
   }
 
   /** Of a generation that is yet to come it is told again, under the view that begins it. */

@@ -9,9 +9,10 @@
  * ("sealed"), at once and again with each step. That is no state of its own: it is what the
  * decider's committed marks say, so a backup that comes to lead it says the same.
  *
- * No chunk is more than a step behind the decider: who starts the next step has all chunks, each of
- * which has sealed the one before. Steps that nobody of the view takes, as all who would have are
- * lost, each chunk seals by itself, empty.
+ * Chunks that are behind the decider follow step by step: a worker pushes again only when all
+ * chunks have its last push, so the decider's marks say of each life which step that is in. Where
+ * late pushes may be an update by themselves, a chunk makes it behind the steps before. Steps that
+ * nobody of the view takes, as all who would have are lost, each chunk seals by itself, empty.
  *
  * Invariant: what is said of a step is committed, and of one generation. A contributor that a view
  * has removed is not waited for; only so a step is torn.
@@ -19,24 +20,26 @@
 import { termOf } from "../../protocol/ids.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import { primaryOf, serverOfIndex, type View } from "../../protocol/view.js";
-import type { ChunkState } from "./chunk-state.js";
+import type { ChunkState, DecidedPush } from "./chunk-state.js";
 import type { ShardContext } from "./shard-context.js";
 
 /** The chunk that decides who is in a step. */
 export const deciderChunk = 0;
 
-/** The last step that the decider has sealed, and who is in it, by incarnation. */
+/** The last step that the decider has sealed, and of each life in which step its last push is. */
 export interface StepDecision {
   readonly generation: number;
   readonly step: number;
-  readonly contributors: readonly number[];
+  /** The decider's place in its order of entries. */
+  readonly seq: number;
+  readonly decided: readonly DecidedPush[];
 }
 
 /** A server that wants to be told. */
 interface Watcher {
   readonly channel: number;
   readonly fence: number;
-  /** The last step that it was told, "generation/step"; "" before the first. */
+  /** What it was told last, by `keyOf`; "" before the first. */
   told: string;
 }
 
@@ -85,17 +88,17 @@ export class StepDecisions {
     const isDecider = state.index === deciderChunk && state.role === "primary" && state.loaded;
     if (!isDecider || state.isBusy || !this.#context.pace.hasDecider) return false;
     this.#tellAll(state);
-    const { generation, sealedStep: step } = state;
-    return this.#isNews({ generation, step }) && this.told(decisionOf(state));
+    return this.told(decisionOf(state));
   }
 
   /** Tells everybody of the last step who has not been told. */
   #tellAll(decider: ChunkState): void {
-    const key = `${decider.generation}/${decider.sealedStep}`;
+    const decision = decisionOf(decider);
+    const key = keyOf(decision);
     for (const watcher of this.#watchers.values()) {
       if (watcher.told === key) continue;
       watcher.told = key;
-      this.#tell(watcher, decisionOf(decider));
+      this.#tell(watcher, decision);
     }
   }
 
@@ -114,10 +117,19 @@ export class StepDecisions {
     const isDue = view.workers.some(({ fromStep }) => fromStep <= state.openStep);
     if (!isDue && view.workers.length > 0) return new Set();
     const known = this.#known;
-    if (known?.generation !== state.generation || known.step !== state.openStep) return null;
-    const named = new Set(known.contributors);
+    if (known?.generation !== state.generation || known.step < state.openStep) return null;
+    const inStep = known.decided.filter((push) => push.inStep === state.openStep);
+    const named = new Set(inStep.map(({ incarnation }) => incarnation));
     const isMissing = view.workers.some((one) => named.has(one.incarnation) && !state.holds(one));
     return isMissing ? null : named;
+  }
+
+  /** Those whose late pushes are an update by themselves, behind the steps that are sealed. */
+  aloneIn(state: ChunkState): ReadonlyMap<number, number> {
+    const known = this.#known;
+    const isBehind = known?.generation === state.generation && known.step <= state.sealedStep;
+    const alone = isBehind ? known.decided.filter(({ inStep }) => inStep < 0) : [];
+    return new Map(alone.map(({ incarnation, step }) => [incarnation, step]));
   }
 
   /** The end of a sentence: what is known of the decider. */
@@ -126,10 +138,11 @@ export class StepDecisions {
     return `chunk ${deciderChunk}, which decides, has sealed step ${step}`;
   }
 
-  #isNews({ generation, step }: Pick<StepDecision, "generation" | "step">): boolean {
+  #isNews(decision: StepDecision): boolean {
     const known = this.#known;
-    if (known === null || generation > known.generation) return true;
-    return generation === known.generation && step > known.step;
+    if (known === null || decision.generation > known.generation) return true;
+    if (decision.generation < known.generation || decision.seq <= known.seq) return false;
+    return keyOf(decision) !== keyOf(known);
   }
 
   #ask(view: View, server: number | undefined): void {
@@ -144,19 +157,25 @@ export class StepDecisions {
     this.#context.emit({ type: "tell", server, header });
   }
 
-  #tell({ channel, fence }: Watcher, { generation, step, contributors }: StepDecision): void {
+  #tell({ channel, fence }: Watcher, { generation, step, seq, decided }: StepDecision): void {
     const { spec, view } = this.#context;
     const header: ChunkHeader = {
       ...emptyHeader,
       ...{ kind: "sealed", run: spec.run, generation, fence, term: termOf(view?.number ?? 0) },
-      ...{ rank: this.#index, chunk: deciderChunk, step },
-      detail: JSON.stringify(contributors),
+      ...{ rank: this.#index, chunk: deciderChunk, step, version: seq },
+      detail: JSON.stringify(decided),
     };
     this.#context.emit({ type: "reply", channel, header, withWeights: false, copy: null });
   }
 }
 
 function decisionOf(decider: ChunkState): StepDecision {
-  const { generation, sealedStep: step } = decider;
-  return { generation, step, contributors: decider.appliedIn(step) };
+  const { generation, sealedStep: step, seq } = decider;
+  return { generation, step, seq, decided: decider.decided() };
+}
+
+/** What of a decision others act on: the same again is no news. */
+function keyOf({ generation, step, decided }: StepDecision): string {
+  const alone = decided.filter(({ inStep }) => inStep < 0);
+  return [generation, step, ...alone.map((one) => `${one.incarnation}/${one.step}`)].join();
 }

@@ -11,8 +11,15 @@ const view = { workers } as unknown as View;
 /** A chunk that has the pushes of some workers to step 4, and the clocks that go with it. */
 function chunkWith(held: readonly number[]): ChunkProgress {
   return {
-    ...{ index: 0, sealedStep: 3, holdsAny: held.length > 0, holdsExamples: true },
+    ...{
+      index: 0,
+      sealedStep: 3,
+      holdsAny: held.length > 0,
+      holdsOnTime: true,
+      holdsExamples: true,
+    },
     clockOf: ({ rank }) => (held.includes(rank) ? 5 : 4),
+    pulseOf: () => null,
     holds: ({ rank }) => held.includes(rank),
   };
 }

@@ -54,6 +54,8 @@ export function aspPace(rule: StalenessRule): Pace {
     meetsAtBoundaries: false,
     judges: rule.rule !== "none",
     hasDecider: false,
+    late: null,
+    isTimed: false,
     localSteps: null,
     mayStart: () => granted,
     onPush: (_view, _progress, { examples, staleness }) => {

@@ -30,6 +30,8 @@ export const bspPace: Pace = {
   meetsAtBoundaries: true,
   judges: false,
   hasDecider: false,
+  late: null,
+  isTimed: false,
   localSteps: null,
   mayStart: (view, progress, step) => {
     if (progress.sealedStep >= step - 1) return granted;

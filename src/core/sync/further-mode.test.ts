@@ -15,12 +15,12 @@ import { granted, type Mode } from "./pace.js";
 import { countOf, problemOfCount, unknownParameter } from "./parameters.js";
 
 /** BSP that seals a step once so many workers have contributed; who comes later is dropped. */
-const quorum: Mode = {
-  name: "quorum",
+const majority: Mode = {
+  name: "majority",
   aliases: [],
   summary: "with the first who come",
   settings: [],
-  protocolOf: () => ({ mode: "quorum", count: 2 }),
+  protocolOf: () => ({ mode: "majority", count: 2 }),
   problem: (protocol) => unknownParameter(protocol, ["count"]) ?? problemOfCount(protocol, "count"),
   paceOf: (protocol) => ({
     ...bspPace,
@@ -48,7 +48,7 @@ const alternate: Mode = {
   }),
 };
 
-addMode(quorum);
+addMode(majority);
 addMode(alternate);
 
 function trained(protocol: Protocol, feed: "static" | "leased" = "static"): ModelCluster {
@@ -68,7 +68,7 @@ function trained(protocol: Protocol, feed: "static" | "leased" = "static"): Mode
 }
 
 test("two of four workers make a step, and what no chunk applied is not counted as used", () => {
-  const cluster = trained({ mode: "quorum", count: 2 });
+  const cluster = trained({ mode: "majority", count: 2 });
   // 48 batches of 4 workers are 12 steps, each an update of every chunk.
   assert.equal(cluster.result.globalSteps, 12);
   const pushes = Object.values(cluster.result.servers).map((server) => server.pushes);
@@ -81,7 +81,7 @@ test("two of four workers make a step, and what no chunk applied is not counted 
 });
 
 test("a batch that every chunk went on without is dealt again", () => {
-  const cluster = trained({ mode: "quorum", count: 2 }, "leased");
+  const cluster = trained({ mode: "majority", count: 2 }, "leased");
   cluster.result.epochs.forEach(({ epoch, skipped }) => {
     assert.equal(usedSomewhere(cluster, epoch), 96);
     assert.equal(skipped, 0);
@@ -136,7 +136,7 @@ test("a protocol that came from elsewhere is judged by its mode", () => {
     [{ mode: "ringmaster", delayBound: 0 }, /delayBound is 0, it must be at least 1/],
     [
       { mode: "bps" },
-      /^mode "bps" is not known: .*asp, ringmaster, k-of-n, local, .*, quorum, alternate are$/,
+      /^mode "bps" is not known: .*asp, ringmaster, k-of-n, quorum, .*, majority, alternate are$/,
     ],
     [localProtocol, null],
     [{ ...localProtocol, mode: "local-async", staleness: asp0 }, null],
@@ -159,5 +159,5 @@ test("a protocol that came from elsewhere is judged by its mode", () => {
 });
 
 test("a mode has a name of its own", () => {
-  assert.throws(() => addMode(quorum), /a name of its own/);
+  assert.throws(() => addMode(majority), /a name of its own/);
 });

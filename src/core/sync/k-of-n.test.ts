@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { View } from "../../protocol/view.js";
+import { untimed } from "../server/step-times.js";
 import { bspPace } from "./bsp.js";
 import { paceOf } from "./modes.js";
 import type { ChunkProgress } from "./pace.js";
@@ -15,6 +16,8 @@ function viewOf(fromSteps: readonly number[]): View {
 function chunkWith(held: readonly number[], empty: readonly number[] = []): ChunkProgress {
   return {
     ...{ index: 0, sealedStep: 3, holdsAny: held.length > 0, clockOf: () => 4 },
+    pulseOf: () => null,
+    holdsOnTime: held.length > 0,
     holdsExamples: held.some((rank) => !empty.includes(rank)),
     holds: ({ rank }) => held.includes(rank),
   };
@@ -42,7 +45,7 @@ test("a step is sealed when K = N - B of the workers that are in it are there", 
     [1, viewOf([9]), [], [], null],
   ];
   for (const [backups, view, held, empty, reason] of cases) {
-    const found = paceWith(backups).maySeal(view, chunkWith(held, empty));
+    const found = paceWith(backups).maySeal(view, chunkWith(held, empty), untimed);
     assert.deepEqual(found, { allowed: reason === null, reason: reason ?? "" }, `${held}`);
   }
 });

@@ -11,19 +11,23 @@ import type { PlannedRun } from "../../protocol/plan/plan.js";
 import type { Protocol } from "../../protocol/run-spec.js";
 import { asp } from "./asp.js";
 import { bsp } from "./bsp.js";
+import { dssp } from "./dssp.js";
 import { kOfN } from "./k-of-n.js";
 import { local } from "./local.js";
 import { localAsync } from "./local-async.js";
 import type { Mode, Pace, PaceSettings } from "./pace.js";
+import { quorum } from "./quorum.js";
 import { ringmaster } from "./ringmaster.js";
 import { ssp } from "./ssp.js";
 
 const known = new Map<string, Mode>();
 addMode(bsp);
 addMode(ssp);
+addMode(dssp);
 addMode(asp);
 addMode(ringmaster);
 addMode(kOfN);
+addMode(quorum);
 addMode(local);
 addMode(localAsync);
 

@@ -26,6 +26,12 @@ export const granted: Decision = { allowed: true, reason: "" };
 /** What is said of sealing where no push is ever held. */
 export const neverHeld: Decision = { allowed: false, reason: "pushes are applied on arrival" };
 
+/** A worker's last push to a chunk, and how long its step took from the answer before. */
+export interface WorkerPulse {
+  readonly pushedMs: number;
+  readonly tookMs: number;
+}
+
 /** What a pace looks at: one chunk's progress, as far as it is committed. */
 export interface ChunkProgress {
   /** Of the chunk. */
@@ -34,12 +40,38 @@ export interface ChunkProgress {
   readonly sealedStep: number;
   /** True when a contribution to the step after the last sealed one is held. */
   readonly holdsAny: boolean;
+  /** True when one is held that was made for that step, and did not come too late for another. */
+  readonly holdsOnTime: boolean;
   /** Steps that this worker has completed on this chunk. */
   clockOf(worker: ViewWorker): number;
+  /** The last push of the worker of a rank; null where it, or how long it took, is not known. */
+  pulseOf(rank: number): WorkerPulse | null;
   /** True when a contribution to that step which has examples is held. */
   readonly holdsExamples: boolean;
-  /** True when the worker's gradient for the step after the last sealed one is held whole. */
+  /** True when a gradient of the worker is held whole, for the step after the last sealed one. */
   holds(worker: ViewWorker): boolean;
+}
+
+/** What a pace knows of time where it decides who is in a step. */
+export interface Gathering {
+  readonly nowMs: number;
+  /** When the contributions that are held came, ascending. */
+  readonly heldSince: readonly number[];
+  /** When the first of those came that is in time; null where none is. */
+  readonly onTimeMs: number | null;
+  /** Of recent steps when their contributions came, ascending, from the step before on: ms. */
+  readonly recent: readonly (readonly number[])[];
+}
+
+/** Whether a step is sealed; where time alone may change that, when to look again. */
+export interface SealDecision extends Decision {
+  readonly againMs?: number;
+}
+
+/** What happens to pushes whose step was sealed without them: they are merged with the next. */
+export interface LateRule {
+  /** May those that are held be an update by themselves, as nobody takes the open step? */
+  maySealAlone(view: View, progress: ChunkProgress, gathering: Gathering): SealDecision;
 }
 
 /** A push that has arrived whole and has not been seen before. */
@@ -72,8 +104,10 @@ export interface AcknowledgedProgress {
 
 /** The answers of one way to keep pace, its parameters bound. */
 export interface Pace {
-  /** May a worker have the chunk to start `step` (0 is the first)? */
-  mayStart(view: View, progress: ChunkProgress, step: number): Decision;
+  /** May a worker, of this rank, have the chunk to start `step` (0 is the first)? */
+  mayStart(view: View, progress: ChunkProgress, step: number, rank?: number): Decision;
+  /** True where that goes by how long steps take, so that it is measured. */
+  readonly isTimed: boolean;
   /** What happens to a push? The scale of one that is applied is an f32 number of at most 1. */
   onPush(view: View, progress: ChunkProgress, push: ArrivedPush): Arrival;
   /**
@@ -93,8 +127,13 @@ export interface Pace {
    * differ by; null where a step is the gradient of one batch.
    */
   readonly localSteps: number | null;
+  /**
+   * Where a push is merged with the open step when its own was sealed without it, so that nothing
+   * is dropped; null where it is dropped. Its worker waits until it counts.
+   */
+  readonly late: LateRule | null;
   /** Are the contributions held for the open step complete, so that it may be sealed? */
-  maySeal(view: View, progress: ChunkProgress): Decision;
+  maySeal(view: View, progress: ChunkProgress, gathering: Gathering): SealDecision;
   /**
    * The step with which a joiner comes in, where what servers acknowledged has passed its own first
    * step; null where that stands. A later one is such that the next round can't find it late.
@@ -123,6 +162,8 @@ export interface Pace {
 export interface PaceSettings {
   /** Steps that a worker may be ahead of the slowest. */
   readonly staleness: number;
+  /** What it may be at least, where the bound is dynamic. */
+  readonly stalenessMin: number;
   readonly stalenessRule: StalenessRule["rule"];
   readonly stalenessScale: number;
   readonly stalenessFloor: number;
@@ -131,6 +172,10 @@ export interface PaceSettings {
   readonly delayBound: number;
   /** Workers that a step is sealed without. */
   readonly backupWorkers: number;
+  /** Contributions with which a step may be sealed. */
+  readonly quorumSize: number;
+  /** Milliseconds that a step waits for the others then; or by what was seen of them. */
+  readonly grace: number | "auto";
   /** Batches that a worker takes between two exchanges. */
   readonly localSteps: number;
   readonly outerOptimizer: OuterOptimizerName;

@@ -23,13 +23,16 @@ export const ssp: Mode = {
   paceOf: (protocol) => sspPace(countOf(protocol, "staleness")),
 };
 
-function sspPace(staleness: number): Pace {
+/** The pace of SSP within a bound. */
+export function sspPace(staleness: number): Pace {
   return {
     globalStep: "push",
     hasBarriers: true,
     meetsAtBoundaries: false,
     judges: false,
     hasDecider: false,
+    late: null,
+    isTimed: false,
     localSteps: null,
     mayStart: (view, progress, step) => {
       const slowest = slowestOf(view, progress);
@@ -53,7 +56,7 @@ function sspPace(staleness: number): Pace {
 }
 
 /** The lowest clock over the view's workers on this chunk. */
-function slowestOf(
+export function slowestOf(
   view: View,
   progress: ChunkProgress,
 ): { rank: number; clock: number } | undefined {

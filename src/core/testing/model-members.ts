@@ -223,8 +223,6 @@ export class ModelServer implements ModelMember {
       case "forget":
         this.values.delete(effect.chunk);
         break;
-      case "forgetCopy":
-        break;
       case "release":
         assert.ok(this.#slots.delete(effect.slot), "a slot is released once");
         break;
@@ -242,11 +240,12 @@ export class ModelServer implements ModelMember {
         this.#marks = JSON.parse(effect.header.detail) as ChunkMarks;
         this.copies.keep(effect.header.chunk, this.values.get(effect.header.chunk)!);
         break;
-      case "applyToCopy": {
-        const { entry } = effect;
-        this.copies.apply(entry, this.#slots.get(entry.gradient) as ModelGradient);
+      case "applyToCopy":
+        this.copies.apply(effect.entry, this.#slots.get(effect.entry.gradient) as ModelGradient);
         break;
-      }
+      case "wake":
+        this.#cluster.network.after(effect.afterMs, () => this.#step({ type: "woken" }));
+        break;
       case "closeCopy":
         this.copies.close(effect.header);
         break;
@@ -261,6 +260,7 @@ export class ModelServer implements ModelMember {
       case "sendEntry":
         assert.fail("chunks have one replica here");
         break;
+      case "forgetCopy":
       case "log":
         break;
       default:

@@ -3,6 +3,7 @@
  * and then one breaks: what is on its way is lost, and a little later it is open again.
  */
 import type { ChunkHeader } from "../../protocol/messages.js";
+import type { DecidedPush } from "../server/chunk-state.js";
 import type { ModelCluster } from "./model-cluster.js";
 import type { ModelServer } from "./model-members.js";
 
@@ -39,12 +40,13 @@ export class ModelServerLinks {
   }
 
   /** An answer to a server; false where the channel is none of theirs. */
-  answer(channel: number, { kind, generation, step, detail }: ChunkHeader): boolean {
+  answer(channel: number, { kind, generation, step, version, detail }: ChunkHeader): boolean {
     if (channel < firstChannel) return false;
     const rank = channel - firstChannel;
     const count = this.#breaks.get(rank) ?? 0;
     if (kind !== "sealed") return true;
-    const decision = { generation, step, contributors: JSON.parse(detail) as number[] };
+    const decided = JSON.parse(detail) as DecidedPush[];
+    const decision = { generation, step, seq: version, decided };
     this.#cluster.network.deliver(`sealed>${rank}`, () => {
       if (!this.#isBroken(rank, count)) this.#serverOf(rank)?.hear({ type: "sealed", decision });
     });

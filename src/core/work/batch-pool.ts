@@ -224,6 +224,10 @@ export class BatchPool implements WorkAccount {
     return Math.max(this.#stand, ...this.#steps.values());
   }
 
+  get reach(): number {
+    return Math.max(this.firstStepOf(), ...[...this.#out.values()].map((one) => one.lastStep));
+  }
+
   begin(rank: number, fromStep: number): void {
     this.#steps.set(rank, fromStep);
   }
@@ -236,8 +240,8 @@ export class BatchPool implements WorkAccount {
     const used = dropped > 0 ? assignment.start : taken;
     if (used < assignment.end)
       this.#putBack(assignment, { start: used, end: assignment.end, leftBy: null });
-    if (taken > assignment.start || assignment.start === assignment.end)
-      this.comesTo(rank, assignment.lastStep);
+    // One that comes back untouched is of a step that its worker is past, or rests before.
+    this.comesTo(rank, assignment.lastStep);
     return assignment.epoch;
   }
 

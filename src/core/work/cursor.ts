@@ -19,7 +19,7 @@ import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { examplesOfStep, type Pace } from "../sync/pace.js";
 import type { CursorRecord, CursorSnapshot, EpochPlan, Share } from "./epoch-plan.js";
-import { emptyShare, endAfter, equalRanges, structuredCopy } from "./ranges.js";
+import { emptyShare, endAfter, equalRanges, extendPlans, structuredCopy } from "./ranges.js";
 import type {
   CutAssignment,
   CutLimits,
@@ -130,6 +130,10 @@ export class Cursor implements WorkAccount {
   /** The latest plan, or null before the first. */
   get latest(): EpochPlan | null {
     return this.#plans.at(-1) ?? null;
+  }
+
+  get reach(): number {
+    return this.boundary;
   }
 
   get epoch(): number {
@@ -321,6 +325,11 @@ export class Cursor implements WorkAccount {
     return startOf;
   }
 
+  /** All stand before this step: a plan that ends there goes on for what these ranks have left. */
+  extend(step: number, ranks: readonly number[]): void {
+    if (this.#pace.late !== null) extendPlans(this.#plans, step, ranks, this.#stepExamples);
+  }
+
   /** The plan that everybody is in who stands before this step. */
   planAt(step: number): EpochPlan | null {
     return this.#plans.find((plan) => this.lastStepOf(plan) > step) ?? this.latest;
@@ -364,15 +373,19 @@ export class Cursor implements WorkAccount {
 
   /**
    * The assignment comes back to its share. Examples before its last step need not be used: `used`
-   * of its life are, the others count as dropped.
+   * of its life are, the others count as dropped; or they come back as well, where a worker that is
+   * late takes fewer steps.
    */
   lose(rank: number, lastStep: number, used: number): { epoch: number; examples: number } | null {
     for (const plan of this.#plans) {
       const share = plan.shares.find((candidate) => candidate.rank === rank);
       if (share?.assignment == null) continue;
+      const { start, end } = share.assignment;
       const taken = endAfter(share, lastStep, this.#stepExamples);
-      const examples = this.#usedOf(rank, used, taken);
-      share.dropped += taken - examples;
+      const isMerged = this.#pace.late !== null;
+      const examples = this.#usedOf(rank, used, isMerged ? end - start : taken);
+      if (isMerged) share.next = start + examples;
+      else share.dropped += taken - examples;
       return { epoch: plan.epoch, examples };
     }
     return null;

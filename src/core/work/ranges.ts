@@ -4,7 +4,7 @@
  * Invariant: a range that is cut is used up by its parts, in their order.
  */
 import type { Range } from "../../protocol/messages.js";
-import type { Share } from "./epoch-plan.js";
+import type { EpochPlan, Share } from "./epoch-plan.js";
 
 /** The assignment that is out comes back after this step; how many of its examples it used. */
 export function endAfter(share: Share, lastStep: number, batchSize: number): number {
@@ -21,6 +21,31 @@ export function endAfter(share: Share, lastStep: number, batchSize: number): num
 export function emptyShare(rank: number, nextStep: number, end: number): Share {
   const nothing = { start: end, end, next: end, limit: end, dropped: 0, assignment: null };
   return { rank, ...nothing, nextStep };
+}
+
+/**
+ * A plan that ends before this step goes on for what these ranks have left of it, where who is late
+ * takes fewer steps; later plans move back.
+ */
+export function extendPlans(
+  plans: readonly EpochPlan[],
+  step: number,
+  ranks: readonly number[],
+  batchSize: number,
+): void {
+  const stepsLeft = ({ shares }: EpochPlan) => {
+    const own = shares.filter(({ rank }) => ranks.includes(rank));
+    return Math.max(0, ...own.map(({ next, limit }) => Math.ceil((limit - next) / batchSize)));
+  };
+  const index = plans.findIndex((plan) => plan.lastStep === step && stepsLeft(plan) > 0);
+  const plan = plans[index];
+  if (plan === undefined) return;
+  const more = stepsLeft(plan);
+  plan.lastStep += more;
+  for (const later of plans.slice(index + 1)) {
+    later.lastStep += more;
+    for (const share of later.shares) share.nextStep += more;
+  }
 }
 
 /**

@@ -83,6 +83,8 @@ export interface WorkAccount {
    * the first step that there is work for, which is later where others have an epoch to finish.
    */
   keepPace(pace: Pace, step: number): (rank: number) => number;
+  /** Where all keep one step: nobody takes this one, or a later one, before it is dealt. */
+  readonly reach: number;
   /** True where a limit on steps ends an epoch before all of it is dealt. */
   isCut(epoch: number): boolean;
   /** The assignment that is with a rank; null where none is. */

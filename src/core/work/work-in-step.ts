@@ -81,6 +81,7 @@ export class WorkInStep implements WorkDealer {
     // Those who are left may come in later than the boundary: what is before is sealed.
     this.#cursor.boundary = Math.max(this.#cursor.boundary, floor.views.openStep);
     const step = this.#cursor.boundary;
+    cursor.extend(step, active);
     const plan = this.#plan;
     const over = plan === null || step >= cursor.lastStepOf(plan);
     const past = cursor.endedBy(step);

@@ -238,8 +238,9 @@ export function stepAhead(
 ): (StepPlace & { readonly before: Stepping }) | null {
   if (state.name !== "stepping" || !state.computed || state.before !== null) return null;
   if (spec.feed === "central" || pace.localSteps !== null) return null;
-  if (pace.hasDecider && (!state.isAnswered || state.inVain > 0)) return null;
   const step = state.step + 1;
+  const isLate = state.inVain > 0 || [...state.openSteps.values()].some((open) => open > step);
+  if (pace.hasDecider && (!state.isAnswered || isLate)) return null;
   const start = work.position + state.examples;
   return stepOf(work, step, start, spec.batchSize) === null ? null : { step, start, before: state };
 }
@@ -328,8 +329,8 @@ export function stepIn(state: WorkerState, nextStep: number): number {
 
 /**
  * True where a worker pulls every chunk under a view: it comes in with it, or the view begins a
- * phase behind one in which workers saw different models, so that all go on from the same, or one
- * in which the worker's first step, `fromStep`, comes later than the step that it has weights of.
+ * phase behind one in which workers may see different models, so that all go on from the same, or
+ * one in which the worker's first step, `fromStep`, comes later than the step of its weights.
  */
 export function pullsAnew(
   { name }: WorkerState,
@@ -340,7 +341,8 @@ export function pullsAnew(
   if (name === "awaiting") return true;
   const isAtRest = name === "resting" || name === "pulling";
   if (!isAtRest || before === null || view.phase <= before.phase) return false;
-  return fromStep > nextStep || !paceOf(before.protocol).meetsAtBoundaries;
+  const { meetsAtBoundaries, late } = paceOf(before.protocol);
+  return fromStep > nextStep || !meetsAtBoundaries || late !== null;
 }
 
 /** An order to stand at a checkpoint's barrier. */

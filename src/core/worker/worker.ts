@@ -286,7 +286,7 @@ export class Worker {
       return;
     }
     const answered = inFlight(state, header.step)!;
-    noteAnswer(answered, header);
+    noteAnswer(answered, header, this.#pace);
     for (const held of answered.verdict.decided(header.chunk, header.scale)) {
       this.#requests.push(held, answered);
     }

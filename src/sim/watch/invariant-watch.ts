@@ -126,7 +126,8 @@ export class InvariantWatch {
     const computed = this.#ledger.stepOf(incarnation, step);
     if (computed === undefined) return;
     if (outcome === "rejected") this.#ledger.rejected.add(computed);
-    if (outcome !== "dropped" || this.#paceAt(step).hasDecider) return;
+    const { hasDecider, late } = this.#paceAt(step);
+    if (outcome !== "dropped" || (hasDecider && late === null)) return;
     const whose = `push of chunk ${chunk} from worker ${rank} at step ${step}`;
     this.violated("dropped", `${whose}, with examples, is dropped: ${detail}`);
   }
@@ -137,7 +138,8 @@ export class InvariantWatch {
     this.#ledger.follow(this.#viewOf(Number(server.split("-")[1])));
     const isCopy = this.#ledger.applied(entry);
     this.#copies.applied(server, entry, values, isCopy);
-    if (this.#paceAt(entry.sealedStep).hasDecider) this.#quorums.applied(entry);
+    const { hasDecider, late } = this.#paceAt(entry.sealedStep);
+    if (hasDecider) this.#quorums.applied(entry, late !== null);
   }
 
   /**
@@ -283,7 +285,10 @@ export class InvariantWatch {
     if (torn !== null) this.violated("inconsistent cut", `${where}: ${torn}`);
     // A step that a lost worker tore is sealed by some chunks only.
     const sealedStep = Math.max(...state.marks.map((marks) => marks.sealedStep));
-    if (paceOf(request.view.protocol).meetsAtBoundaries && sealedStep !== step - 1) {
+    const { protocol, workers } = request.view;
+    // With nobody in the view, steps that nobody was left to take are sealed when somebody comes.
+    const isBehind = sealedStep < step - 1 && workers.length > 0;
+    if (paceOf(protocol).meetsAtBoundaries && (isBehind || sealedStep > step - 1)) {
       this.violated("checkpoint step", `the ${where} has sealed step ${sealedStep}`);
     }
     this.#compareAccount(where, saved);

@@ -37,7 +37,10 @@ export function judgeEnd(
   judgeDone(end, result, ledger, watch);
   // Ranges of ranks that a run is resumed without are skipped.
   const isResumed = from !== null && part.spec.feed === feeds[0];
-  const mayDrop = ledger.phases.some(({ protocol }) => paceOf(protocol).hasDecider);
+  const mayDrop = ledger.phases.some(({ protocol }) => {
+    const { hasDecider, late } = paceOf(protocol);
+    return hasDecider && late === null;
+  });
   if (end.lostWorkers === 0 && !isResumed && part.spec.maxSteps === null && !mayDrop) {
     const { skippedExamples } = result;
     const rejected = part.spec.feed === feeds[0] ? rejectedExamples(ledger) : 0;

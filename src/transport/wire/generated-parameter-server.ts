@@ -472,8 +472,9 @@ export enum ChunkKind {
   WATCH = 19,
 
   /**
-   * Between servers: the last step that this chunk has sealed, and in detail the incarnations whose
-   * contributions are in it, as JSON.
+   * Between servers: the last step that this chunk has sealed and, as version, its place in its order of
+   * entries. In detail, as JSON, for each worker's incarnation the step of its last push that was applied, and
+   * inStep, the step that it was folded with: a later one where it came too late, -1 where it was alone.
    *
    * @generated from enum value: CHUNK_KIND_SEALED = 20;
    */
