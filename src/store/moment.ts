@@ -14,7 +14,7 @@ export interface Moment {
   readonly timeMs: number;
 }
 
-/** Now. */
+/** Of this machine, by both clocks. */
 export function presentMoment(): Moment {
   const sinceBootMs = Number(process.hrtime.bigint() / 1000n) / 1000;
   return { boot: bootId(), sinceBootMs, timeMs: Date.now() };

@@ -440,17 +440,6 @@ describe("a result of Paceline's own", () => {
     const content = await recordedResult({ spec: { name: "async_2workers" } });
     assert.equal((await readStudyResult(file(content))).mode, "sync");
   });
-
-  test("of two plans with equal modes tells them apart", async () => {
-    const planOf = async (end: number) => {
-      const about = { plateau: null, lrFactor: 1, momentum: null, checkpointEvery: null };
-      const first = { protocol: { mode: "bsp" }, end, ...about };
-      const plan = [first, { ...first, protocol: { mode: "bsp" }, end: null }];
-      const { settings } = await readStudyResult(file(await recordedResult({ spec: { plan } })));
-      return settings.plan;
-    };
-    assert.notEqual(await planOf(100), await planOf(200));
-  });
 });
 
 describe("a folder of results", () => {

@@ -18,7 +18,7 @@ function counted() {
   return { counts, tell, all: () => Object.values(counts.servers) };
 }
 
-test("of a lost server only its own work counts: its chunks, and their tallies, are others'", () => {
+test("of a lost server its own work counts: its chunks, and their tallies, are others'", () => {
   const { counts, tell, all } = counted();
   counts.serverLost({ role: "server", rank: 0, incarnation: 1 });
   tell(1, 2, { versionMin: 5000, chunks: 6, rejected: 6, stalenessSum: 60 });
