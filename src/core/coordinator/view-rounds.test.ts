@@ -48,6 +48,21 @@ describe("views under SSP(0)", () => {
   }
 });
 
+test("in a later phase nobody is taken to have heard of it from a coordinator before", () => {
+  for (const phase of [0, 1]) {
+    const before = new ViewRounds(base, 1);
+    before.admit({ rank: 0, incarnation: 10, fromStep: 0 });
+    roundOf(before, 0);
+    const { view, ...stand } = before.record();
+    const rounds = new ViewRounds(base, 2);
+    rounds.restore({ ...view!, phase }, stand);
+    assert.equal(rounds.isConfirmed(0), phase === 0);
+    rounds.raiseGeneration();
+    roundOf(rounds, 0);
+    assert.ok(rounds.isConfirmed(0), "this one has said so");
+  }
+});
+
 test("a lost worker tears one step, however many empty ones are before it", () => {
   const lost = { rank: 1, incarnation: 11 };
   const cases: readonly [stepMin: number, stepMax: number, isTorn: boolean][] = [

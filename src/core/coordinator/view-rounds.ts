@@ -90,6 +90,8 @@ export class ViewRounds {
   #begun: View | null = null;
   #round: Round | null = null;
   #standing: View | null = null;
+  /** Of the last view that was given to the workers under this term; 0 before it. */
+  #givenPhase = 0;
   /** The highest step that a server has told to be sealed. */
   #sealedStep = -1;
 
@@ -166,10 +168,14 @@ export class ViewRounds {
     this.#ascending = null;
   }
 
-  /** True when the worker has been told of a view that has it. */
+  /**
+   * True when the worker has been told of a view that has it, in the present phase: what one before
+   * this coordinator had said of that may not have been heard.
+   */
   isConfirmed(rank: number): boolean {
     const worker = this.#workers.get(rank);
-    return worker !== undefined && this.#confirmed.has(worker.incarnation);
+    const isGiven = this.#givenPhase >= this.#phase.phase;
+    return isGiven && worker !== undefined && this.#confirmed.has(worker.incarnation);
   }
 
   /** Asks for a worker to be let in, from its `fromStep` or, where that has passed, later. */
@@ -326,6 +332,7 @@ export class ViewRounds {
     const version = Math.min(...versions);
     if (late) return { departed, stands: false, joined: [], version };
     this.#standing = round.view;
+    this.#givenPhase = round.view.phase;
     const joined: number[] = [];
     for (const { rank, incarnation } of joiners) {
       if (this.#workers.get(rank)?.incarnation !== incarnation) continue;
