@@ -19,7 +19,8 @@ test("a plan's first phase has the bits of bsp, and the rest is of the plan", as
   assert.equal(planned.exitCode, 0, planned.err);
   const events = await place.events("planned");
   const [told] = events.filter(({ text }) => text.startsWith("switch from"));
-  const half = "learning rate x 0.5: phase 1 of 2 of the plan has ended";
+  const half =
+    "learning rate 0.5 of the schedule's instead of 1: phase 1 of 2 of the plan has ended";
   assert.equal(told?.text, `switch from bsp to asp from step 60, after 960 examples, ${half}`);
   assert.equal(await place.weights("planned", 60), await place.weights("alone"));
   const { paceline } = await place.result("planned");

@@ -45,7 +45,8 @@ export interface ReportFacts {
 }
 
 /** Options that tell the mode, or that only some modes have. */
-const ownToMode = /^(?:mode|workers|seed|name|staleness.*|local-steps|outer-.*)$/;
+const ownToMode =
+  /^(?:mode|workers|seed|name|staleness.*|local-steps|outer-.*|quorum|grace|backup-workers|delay-bound)$/;
 
 /** Groups the finished cells, in the matrix's order. */
 export function reportGroups(planned: readonly PlannedCell[], cores: number): ReportGroup[] {

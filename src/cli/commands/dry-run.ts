@@ -74,7 +74,10 @@ export async function planRun(options: ResolvedOptions, cores: number): Promise<
   const pace = paceOf(spec.protocol);
   const stepsPerEpoch = Math.ceil(slice / examplesOfStep(spec, pace));
   const batches = spec.epochs * stepsPerEpoch * spec.workersMax;
-  const updates = batches / batchesOfGlobalStep(pace, spec.workersMax);
+  const updates =
+    spec.plan.length > 0
+      ? updatesOfPlan(spec)
+      : batches / batchesOfGlobalStep(pace, spec.workersMax);
   return {
     spec,
     parameters,
@@ -85,6 +88,19 @@ export async function planRun(options: ResolvedOptions, cores: number): Promise<
     updates: Math.min(updates, spec.maxSteps ?? updates),
     cores,
   };
+}
+
+/** Each phase counts updates in its own way; one that the loss ends is taken to last. */
+function updatesOfPlan({ plan, epochs, trainExamples, batchSize, workersMax }: RunSpec): number {
+  const whole = epochs * trainExamples;
+  let [begun, updates] = [0, 0];
+  for (const { protocol, end } of plan) {
+    const examples = Math.min(whole, end ?? whole) - begun;
+    begun += examples;
+    const batches = batchesOfGlobalStep(paceOf(protocol), workersMax);
+    updates += Math.ceil(examples / (batchSize * batches));
+  }
+  return updates;
 }
 
 function printPlan(plan: DryRun, command: "train" | "baseline"): string {

@@ -215,8 +215,17 @@ function stalenessText({ average, max, rejected }: StalenessForm): string {
   return rejected ? `${told}, ${rejected} pushes rejected` : told;
 }
 
+/** So many lengths of staleness are counted apart. */
+const placesMax = 128;
+
 function countsText(counts: readonly number[]): string {
-  const told = counts.flatMap((count, staleness) => (count > 0 ? [`${staleness}: ${count}`] : []));
+  const last = counts.length - 1;
+  const told = counts.flatMap((count, staleness) => {
+    // The last place of all counts those above, too.
+    const more =
+      staleness === last && staleness > 0 && counts.length >= placesMax ? " or more" : "";
+    return count > 0 ? [`${staleness}${more}: ${count}`] : [];
+  });
   return told.length === 0 ? "no pushes" : told.join(", ");
 }
 

@@ -21,7 +21,7 @@ export const runsPlan: CommandPlan = {
   options: "runs",
   arguments: [`<${Object.keys(verbs).join("|")}>`, "[names...]"],
   verbs: [
-    { name: "ls", words: "", sentence: "list the runs, the newest last, with state and result" },
+    { name: "ls", words: "", sentence: "list the runs, the newest first, with state and result" },
     {
       name: "show",
       words: "RUN",

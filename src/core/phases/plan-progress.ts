@@ -200,6 +200,7 @@ export class PlanProgress {
   /** Enters the next phase, to which steps from this one on belong: one sentence on it. */
   enter(fromStep: number, examples: number, evaluations: number): string {
     const next = this.#asked ?? this.#planned();
+    const { lrFactor: factorBefore } = this.phase;
     const before = this.phase.protocol.mode;
     const away = this.#awayAfter(examples);
     this.#asked = null;
@@ -212,7 +213,8 @@ export class PlanProgress {
     const taken = [...this.taken, entered].slice(-phasesMax);
     this.#stand = { phase, place, stepsAhead: null, evaluations, leftAt, away, taken };
     this.#pace = paceOf(protocol);
-    const rate = lrFactor === 1 ? "" : `, learning rate x ${Number(lrFactor.toPrecision(4))}`;
+    const [was, is] = [factorBefore, lrFactor].map((factor) => Number(factor.toPrecision(4)));
+    const rate = was === is ? "" : `, learning rate ${is} of the schedule's instead of ${was}`;
     const where = `from step ${fromStep}, after ${examples} examples`;
     const words = `${where}${rate}${momentumText(momentum)}`;
     return `switch from ${before} to ${protocol.mode} ${words}: ${reason}`;

@@ -83,7 +83,8 @@ function readMaterial(folder: string, role: ClusterRole, log: (text: string) => 
   const names = filesOfRole(role);
   const path = join(folder, names.certificate);
   if (!isThere(path)) {
-    const remedy = `make it with: paceline certs add ${role} --out ${folder}`;
+    const verb = isThere(join(folder, authorityFile)) ? `add ${role}` : "init";
+    const remedy = `make it with: paceline certs ${verb} --out ${folder}`;
     throw usage(`--tls ${folder}: there is no ${names.certificate}; ${remedy}`);
   }
   const ca = readSecurityFile(join(folder, authorityFile), "the certificate", false);

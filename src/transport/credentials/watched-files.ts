@@ -59,12 +59,14 @@ function markOf(path: string): string {
 export function readSecurityFile(path: string, what: string, isSecret: boolean): string {
   let text: string;
   try {
-    const { mode, size, uid } = statSync(path);
+    const found = statSync(path);
+    if (found.isDirectory()) throw usage(`${what} ${path} is a folder; give the path of a file`);
+    const { mode, size, uid } = found;
     if (size > secretFileBytesMax) throw usage(`${what} ${path} has ${size} bytes: too many`);
     const user = process.getuid?.() ?? null;
     if (isSecret && user !== null && isTooOpen(mode, uid, user)) {
-      const found = `0${(mode & 0o777).toString(8)}`;
-      throw usage(`other users may read ${what} ${path} (mode ${found}); run chmod 600 ${path}`);
+      const text = `0${(mode & 0o777).toString(8)}`;
+      throw usage(`other users may read ${what} ${path} (mode ${text}); run chmod 600 ${path}`);
     }
     text = readFileSync(path, "utf8");
   } catch (thrown) {
