@@ -147,7 +147,16 @@ fi
 
 say "== Token and certificates"
 secret=$(output cluster_secret_arn) || secret=
-if ! aws secretsmanager get-secret-value --secret-id "$secret" --query VersionId > /dev/null 2>&1; then
+problem=
+kept=$(aws secretsmanager get-secret-value --secret-id "$secret" --query SecretString --output text 2>&1) || problem=$kept
+case "$problem" in
+  '' | *ResourceNotFound*) ;;
+  *) die "the secret $secret can't be read: $problem" "nothing was changed; run this again" ;;
+esac
+# One that was made without certificates has no place for them.
+lacks=no
+if [ "$tls" = true ]; then case "$kept" in *'"ca"'*) ;; *) lacks=yes ;; esac; fi
+if [ -n "$problem" ] || [ "$lacks" = yes ]; then
   ./make-secret.sh "$tls" | aws secretsmanager put-secret-value --secret-id "$secret" \
     --secret-string file:///dev/stdin > /dev/null || die "the secret $secret can't be written"
   say "made; they are in Secrets Manager and nowhere else"

@@ -48,7 +48,9 @@ END
   [ -n "${region:-}" ] || die "neither the state nor the variables say which stack is meant" "give -var and -var-file as for ./deploy.sh"
 else
   zones=$(terraform output -json availability_zones)
-  variables=(-var "project_name=$project" -var "environment=$environment" -var "aws_region=$region" -var "availability_zones=$zones")
+  cidrs=$(terraform output -json public_subnet_cidrs)
+  variables=(${variables[@]+"${variables[@]}"} -var "project_name=$project" -var "environment=$environment"
+    -var "aws_region=$region" -var "availability_zones=$zones" -var "public_subnet_cidrs=$cidrs")
 fi
 name=$project-$environment
 cluster=$name-cluster
@@ -109,15 +111,18 @@ rm -f deploy.auto.tfvars
 
 # The list of tagged resources follows some seconds behind. Revisions of task definitions stay in it
 # when they are inactive, as do clusters; they cost nothing, and ECS forgets them by itself.
+unproved() { die "it can't be proved that nothing of $name is left: $1" "look in the console, or run ./destroy.sh again"; }
 left_over() {
-  aws resourcegroupstaggingapi get-resources --output text --query 'ResourceTagMappingList[].ResourceARN' \
-    --tag-filters "Key=Project,Values=$project" "Key=Environment,Values=$environment" |
-    tr '\t' '\n' | grep '^arn:' | grep -vE ':ecs:[^:]*:[^:]*:(task-definition|task|cluster|service)/' || true
+  local found
+  found=$(aws resourcegroupstaggingapi get-resources --output text --query 'ResourceTagMappingList[].ResourceARN' \
+    --tag-filters "Key=Project,Values=$project" "Key=Environment,Values=$environment") || return 1
+  printf '%s\n' "$found" | tr '\t' '\n' | grep '^arn:' | grep -vE ':ecs:[^:]*:[^:]*:(task-definition|task|cluster|service)/' || true
 }
-active=$(aws ecs describe-clusters --clusters "$cluster" --output text --query 'clusters[?status==`ACTIVE`].clusterName' || true)
+active=$(aws ecs describe-clusters --clusters "$cluster" --output text --query 'clusters[?status==`ACTIVE`].clusterName') ||
+  unproved "AWS does not list clusters"
 roles=$(aws iam list-roles --output text --query "Roles[?starts_with(RoleName, '$name-')].RoleName" 2> /dev/null || true)
 for attempt in 1 2 3 4 5 6; do
-  left=$(left_over)
+  left=$(left_over) || unproved "AWS does not list tagged resources"
   [ -n "$left" ] || break
   [ "$attempt" -eq 6 ] || sleep "${SETTLE_SECONDS:-10}"
 done

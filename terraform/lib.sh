@@ -15,12 +15,13 @@ need() {
   done
 }
 
-# Runs a command, shows what it says, and where it fails says what that means.
+# Runs a command, shows what it says, and where it fails says what that means. Ctrl-C is for the
+# command: what shows its words outlives it, as terraform ends in order only while it can write.
 explained() {
   local log status
   log=$(mktemp)
   set +e
-  "$@" 2>&1 | tee "$log" >&2
+  "$@" 2>&1 | tee -i "$log" >&2
   status=${PIPESTATUS[0]}
   set -e
   if [ "$status" -ne 0 ]; then explain "$log"; fi

@@ -3,6 +3,11 @@ output "vpc_id" {
   value       = aws_vpc.main.id
 }
 
+output "public_subnet_cidrs" {
+  description = "Ranges of the subnets, for destroy.sh"
+  value       = var.public_subnet_cidrs
+}
+
 output "public_subnet_ids" {
   description = "IDs of the subnets"
   value       = aws_subnet.public[*].id

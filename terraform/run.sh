@@ -42,7 +42,7 @@ export AWS_REGION=$region AWS_DEFAULT_REGION=$region
 
 overrides=$(node -e '
   const environment = process.argv.slice(1).map((text) => {
-    const [, name, value] = /^([A-Z_]+)=(.*)$/s.exec(text) ?? [];
+    const [, name, value] = /^([A-Z_][A-Z0-9_]*)=(.*)$/s.exec(text) ?? [];
     if (name === undefined) {
       console.error(`error: -e ${text} is not NAME=VALUE, such as PACELINE_EPOCHS=5`);
       process.exit(1);
@@ -65,8 +65,14 @@ say "run submitted by task ${task##*/}; its name and its progress are in $(outpu
 if [ "$wait" = no ]; then exit 0; fi
 
 # The waiter of the AWS CLI gives up after ten minutes, a run may last longer.
-while ! aws ecs wait tasks-stopped --cluster "$cluster" --tasks "$task" 2> /dev/null; do
-  demand_credentials > /dev/null
+while :; do
+  state=$(aws ecs describe-tasks --cluster "$cluster" --tasks "$task" --output text --query 'tasks[0].lastStatus' 2>&1) ||
+    die "the task can't be looked at: $state" "the run goes on; see paceline aws status"
+  case "$state" in
+    STOPPED) break ;;
+    '' | None) die "ECS has forgotten the task ${task##*/}" "see paceline aws logs for how the run ended" ;;
+  esac
+  aws ecs wait tasks-stopped --cluster "$cluster" --tasks "$task" 2> /dev/null || sleep "${SETTLE_SECONDS:-10}"
 done
 code=$(aws ecs describe-tasks --cluster "$cluster" --tasks "$task" --output text \
   --query 'tasks[0].containers[0].exitCode')

@@ -209,8 +209,8 @@ variable "server_mode" {
   default     = "sync"
 
   validation {
-    condition     = contains(["sync", "async", "bsp", "ssp", "asp", "k-of-n", "ringmaster", "local", "local-async"], var.server_mode)
-    error_message = "server_mode is sync, async, bsp, ssp, asp, k-of-n, ringmaster, local or local-async."
+    condition     = contains(["sync", "async", "bsp", "ssp", "asp", "k-of-n", "quorum", "dssp", "ringmaster", "local", "local-async"], var.server_mode)
+    error_message = "server_mode is sync, async, bsp, ssp, asp, k-of-n, quorum, dssp, ringmaster, local or local-async."
   }
 }
 

@@ -74,6 +74,8 @@ export async function jsonOf(
   }
 }
 
+const held: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM"];
+
 /** Runs a program; what it says is passed on as it comes. Resolves to the exit code. */
 export function runProgramHere(
   program: string,
@@ -87,6 +89,12 @@ export function runProgramHere(
   return new Promise((resolve, reject) => {
     const stdio: ("inherit" | "pipe")[] = ["inherit", "pipe", "pipe"];
     const child = spawn(program, words, { cwd: folder, env, stdio });
+    // Ctrl-C reaches the program too, which ends in order while somebody takes what it says.
+    const hold = () => {};
+    for (const signal of held) process.on(signal, hold);
+    child.once("close", () => {
+      for (const signal of held) process.off(signal, hold);
+    });
     child.stdout?.setEncoding("utf8").on("data", output.out);
     child.stderr?.setEncoding("utf8").on("data", output.err);
     child.on("error", (cause: NodeJS.ErrnoException) => {

@@ -39,7 +39,11 @@ resource "google_compute_instance" "coordinator" {
     startup-script = "${local.common}${templatefile("${path.module}/startup/coordinator.sh", local.shared)}"
   }
 
-  depends_on = [google_secret_manager_secret_version.token, google_compute_router_nat.cluster]
+  depends_on = [
+    google_secret_manager_secret_version.token,
+    google_secret_manager_secret_iam_member.token,
+    google_compute_router_nat.cluster,
+  ]
 }
 
 resource "google_compute_instance" "worker" {
@@ -79,7 +83,11 @@ resource "google_compute_instance" "worker" {
     startup-script = "${local.common}${templatefile("${path.module}/startup/worker.sh", merge(local.shared, { rank = count.index }))}"
   }
 
-  depends_on = [google_secret_manager_secret_version.token, google_compute_router_nat.cluster]
+  depends_on = [
+    google_secret_manager_secret_version.token,
+    google_secret_manager_secret_iam_member.token,
+    google_compute_router_nat.cluster,
+  ]
 }
 
 resource "google_compute_instance" "evaluator" {
@@ -110,5 +118,9 @@ resource "google_compute_instance" "evaluator" {
     startup-script = "${local.common}${templatefile("${path.module}/startup/evaluator.sh", local.shared)}"
   }
 
-  depends_on = [google_compute_router_nat.cluster]
+  depends_on = [
+    google_secret_manager_secret_version.token,
+    google_secret_manager_secret_iam_member.token,
+    google_compute_router_nat.cluster,
+  ]
 }

@@ -28,6 +28,6 @@ output "submit_command" {
 }
 
 output "logs_command" {
-  description = "What all have said, as paceline parse-logs reads it."
-  value       = "gcloud logging read 'resource.type=gce_instance AND jsonPayload._SYSTEMD_UNIT:paceline' --project ${var.project} --format json"
+  description = "What the coordinator has said, as paceline parse-logs reads it; so for each instance."
+  value       = "gcloud compute ssh ${local.coordinator} --zone ${var.zone} --project ${var.project} --tunnel-through-iap --command \"journalctl -o cat -u 'paceline-*'\""
 }

@@ -18,6 +18,8 @@ export interface HostProcess {
 const ownKeys: readonly OptionKey[] = [
   ...(["coordinator", "host", "port", "advertise", "rank", "workerName"] as const),
   ...(["servers", "workers"] as const),
+  // Several processes of a host can't have one socket; and what they say is followed.
+  ...(["healthSocket", "quiet"] as const),
 ];
 
 /**
@@ -82,7 +84,7 @@ function flagsOf(role: HostRole, { options, origins }: Resolution, host: Host): 
 
 /** Roles that listen beyond loopback need a guard, or a word that there is to be none. */
 function demandGuard(hosts: readonly Host[], { options }: Resolution): void {
-  const isGuarded = options.tls !== null || options.insecure;
+  const isGuarded = options.tls !== null || options.tokenFile !== null || options.insecure;
   const beyond = hosts.find(({ address }) => !/^(127\.|localhost$|::1$)/.test(address));
   if (isGuarded || beyond === undefined) return;
   const sentence = `processes on ${beyond.address} listen to the network`;

@@ -9,11 +9,13 @@ access() {
     node --print 'JSON.parse(require("fs").readFileSync(0)).access_token'
 }
 
-# The token is in a file that its owner alone can read.
+# The token is in a file that its owner alone can read. A grant takes minutes to be known everywhere:
+# until then the secret is refused. What opens it is in no process list.
 secret=https://secretmanager.googleapis.com/v1/projects/${project}/secrets/${secret}
 umask 077
-curl --fail --silent --retry 10 -H "Authorization: Bearer $(access)" \
-  "$secret/versions/latest:access" |
+printf 'Authorization: Bearer %s\n' "$(access)" |
+  curl --fail --silent --retry 60 --retry-delay 5 --retry-all-errors -H @- \
+    "$secret/versions/latest:access" |
   node --print 'const { payload } = JSON.parse(require("fs").readFileSync(0));
     Buffer.from(payload.data, "base64").toString()' >/etc/paceline/token.part
 chown paceline:paceline /etc/paceline/token.part
