@@ -5,24 +5,21 @@
  * network nor a coordinator: a worker that waits for its coordinator lives.
  */
 import { connect } from "node:net";
-import { z } from "zod";
 import { PacelineError } from "../errors.js";
 import { reasonOf } from "../system-reason.js";
 import { pathAddress } from "../transport/addresses.js";
 import { type BoundSocket, bindSocket } from "../transport/bound-socket.js";
 import { isSupervised } from "./supervised.js";
 
-const healthForm = z.object({
-  role: z.enum(["coordinator", "server", "worker"]),
-  pid: z.number().int().positive(),
-  /** It does its part: a coordinator takes members, a member is registered with one. */
-  isReady: z.boolean(),
-  /** What it does, in words. */
-  state: z.string().max(1000),
-});
-
 /** What a process says of itself. */
-export type Health = z.infer<typeof healthForm>;
+export interface Health {
+  readonly role: "coordinator" | "server" | "worker";
+  readonly pid: number;
+  /** It does its part: a coordinator takes members, a member is registered with one. */
+  readonly isReady: boolean;
+  /** What it does, in words. */
+  readonly state: string;
+}
 
 /** The changing part of it. */
 export type Life = Pick<Health, "isReady" | "state">;
@@ -103,9 +100,14 @@ export function askHealth(path: string, limitMs = answerLimitMs): Promise<Health
   });
 }
 
+/** Null where it is no answer. */
 function readHealth(text: string): Health | null {
   try {
-    return healthForm.parse(JSON.parse(text));
+    const { role, pid, isReady, state } = JSON.parse(text) as Partial<Health>;
+    const isRole = role === "coordinator" || role === "server" || role === "worker";
+    const isPid = typeof pid === "number" && Number.isInteger(pid) && pid > 0;
+    if (!isRole || !isPid || typeof isReady !== "boolean") return null;
+    return typeof state === "string" && state.length <= 1000 ? { role, pid, isReady, state } : null;
   } catch {
     return null;
   }

@@ -32,7 +32,9 @@ export function readMarks(text: string, chunk: number): ChunkMarks {
         incarnation: wholeNumber(mark, "incarnation", 0, chunk),
         step: wholeNumber(mark, "step", -1, chunk),
         ...outcomeOf(mark, chunk),
-        ...(mark.inStep === undefined ? {} : { inStep: wholeNumber(mark, "inStep", -1, chunk) }),
+        ...(mark.inStep === undefined
+          ? {}
+          : { inStep: wholeNumber(mark, "inStep", Number.MIN_SAFE_INTEGER, chunk) }),
         ...(mark.usedStep === undefined
           ? {}
           : { usedStep: wholeNumber(mark, "usedStep", -1, chunk) }),
@@ -69,7 +71,7 @@ export function readDecided(text: string, chunk: number): DecidedPush[] {
     return {
       incarnation: wholeNumber(push, "incarnation", 0, chunk),
       step: wholeNumber(push, "step", -1, chunk),
-      inStep: wholeNumber(push, "inStep", -1, chunk),
+      inStep: wholeNumber(push, "inStep", Number.MIN_SAFE_INTEGER, chunk),
     };
   });
 }

@@ -51,7 +51,9 @@ function markIn(value: unknown, chunk: number): ContributorMark {
     incarnation: whole(mark, "incarnation", 0, chunk),
     step: whole(mark, "step", -1, chunk),
     examples: whole(mark, "examples", 0, chunk),
-    ...(mark.inStep === undefined ? {} : { inStep: whole(mark, "inStep", -1, chunk) }),
+    ...(mark.inStep === undefined
+      ? {}
+      : { inStep: whole(mark, "inStep", Number.MIN_SAFE_INTEGER, chunk) }),
     verdict: {
       outcome,
       staleness: whole(verdict, "staleness", 0, chunk),

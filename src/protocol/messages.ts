@@ -459,8 +459,8 @@ export interface AppliedMark extends WorkerIdentity {
   /** What the staleness rule said; left out where nothing judged it. */
   readonly scale?: number | undefined;
   /**
-   * The step that it was folded with, -1 where it was an update by itself; left out where it was in
-   * time for its own.
+   * The step that it was folded with, below 0 where it was in an update of late pushes alone, which
+   * the number names; left out where it was in time for its own.
    */
   readonly inStep?: number | undefined;
   /** The last step with examples that was applied; left out where that is `step`. */

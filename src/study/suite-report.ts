@@ -46,7 +46,7 @@ export interface ReportFacts {
 
 /** Options that tell the mode, or that only some modes have. */
 const ownToMode =
-  /^(?:mode|workers|seed|name|staleness.*|local-steps|outer-.*|quorum|grace|backup-workers|delay-bound)$/;
+  /^(?:mode|workers|seed|name|staleness.*|local-steps|outer-.*|quorum|grace|backup-workers)$/;
 
 /** Groups the finished cells, in the matrix's order. */
 export function reportGroups(planned: readonly PlannedCell[], cores: number): ReportGroup[] {

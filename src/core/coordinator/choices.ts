@@ -31,7 +31,8 @@ export function wayOfDealing(
   if (spec.feed === "static") {
     const account = new Cursor(spec, pace, kept, ids);
     if (skipsSealed) account.standBefore(sealedStep + 1);
-    if (account.boundary < fromStep) account.keepPace(pace, fromStep);
+    // What is left is laid out for the phase's pace also where all stand at its first step.
+    if (fromStep > 0 && account.boundary <= fromStep) account.keepPace(pace, fromStep);
     // Those who come anew stand where the phase begins, too.
     account.standBefore(fromStep);
     return { account, deal: () => floor.pace.dealRanges(floor, account) };

@@ -48,7 +48,7 @@ interface Mark {
   /** The last step whose push was decided on. */
   readonly step: number;
   readonly verdict: PushVerdict;
-  /** The step that it was folded with, -1 for none; that of the push where it was in time. */
+  /** The step that it was folded with, below 0 for none; that of the push where it was in time. */
   readonly inStep: number;
   /** The last step whose push had examples and was applied; -1 if none. */
   readonly usedStep: number;
@@ -60,7 +60,7 @@ interface Mark {
 export interface DecidedPush {
   readonly incarnation: number;
   readonly step: number;
-  /** The step that it was folded with; -1 where it was an update by itself. */
+  /** The step that it was folded with; below 0 where it was in an update of late ones alone. */
   readonly inStep: number;
 }
 
@@ -143,6 +143,12 @@ export class ChunkState implements ChunkProgress {
     return [...this.#applied.values()]
       .filter(({ verdict }) => verdict.outcome === "applied")
       .map(({ incarnation, step, inStep }) => ({ incarnation, step, inStep }));
+  }
+
+  /** True where this push of a life, or a later one, is decided on here. */
+  hasDecided({ incarnation, step }: DecidedPush): boolean {
+    const marks = [...this.#applied.values()];
+    return marks.some((mark) => mark.incarnation === incarnation && mark.step >= step);
   }
 
   clockOf(worker: ViewWorker): number {

@@ -118,14 +118,16 @@ export class EntryBeats {
     const sealing = pace.maySeal(view, state, gathering);
     if (sealing.allowed) {
       this.#seal(state, view, () => true);
-      if (pace.hasDecider) this.#times.opened(state.openStep + 1, nowMs);
+      // The entry is committed by now where nobody else must have it.
+      const { sealedStep } = state.pending ?? state;
+      if (pace.hasDecider) this.#times.opened(sealedStep + 1, nowMs);
       return true;
     }
     const alone = pace.late?.maySealAlone(view, state, gathering);
     if (alone?.allowed === true) {
       // That all rested before it says nothing of how long a step takes.
       this.#times.opened(state.openStep, nowMs);
-      return this.#enterLate(state, () => true);
+      return this.#enterLate(state, () => true, aloneMark(state.seq + 1));
     }
     this.#lookAgain(sealing.againMs ?? alone?.againMs ?? null);
     return false;
@@ -138,10 +140,11 @@ export class EntryBeats {
       return true;
     }
     if (this.#context.pace.late === null) return false;
-    const alone = this.#decisions.aloneIn(state);
-    return this.#enterLate(state, ({ incarnation, step }) => {
-      return step <= (alone.get(incarnation) ?? -1);
-    });
+    const alone = this.#decisions.aloneIn(state, view);
+    if (alone === null) return false;
+    const { steps, inStep } = alone;
+    const isIn = ({ incarnation, step }: Contribution) => step <= (steps.get(incarnation) ?? -1);
+    return this.#enterLate(state, isIn, inStep);
   }
 
   /** Asks to be woken where nothing else need happen for the open step to be sealed. */
@@ -173,10 +176,13 @@ export class EntryBeats {
     this.#enterFolded(state, marks, held.filter(isIn), last);
   }
 
-  /** Late contributions that no other joins become an update; true where there are any. */
-  #enterLate(state: ChunkState, isIn: (one: Contribution) => boolean): boolean {
+  /**
+   * Late contributions that no other joins become an update; true where there are any.
+   * @param inStep names the update, the same on every chunk.
+   */
+  #enterLate(state: ChunkState, isIn: (one: Contribution) => boolean, inStep: number): boolean {
     const held = state.takeHeld((one) => one.step < state.openStep && isIn(one));
-    const marks = held.map((one) => markOf(one, heldVerdict, -1));
+    const marks = held.map((one) => markOf(one, heldVerdict, inStep));
     if (held.length > 0) this.#enterFolded(state, marks, held, state.sealedStep);
     return held.length > 0;
   }
@@ -269,6 +275,11 @@ export class EntryBeats {
     this.#copies.committed(state, entry);
     this.#context.release(entry.gradient);
   }
+}
+
+/** What an update of late pushes alone, at this place in the decider's order, has for a step. */
+function aloneMark(seq: number): number {
+  return -1 - seq;
 }
 
 function markOf(

@@ -36,8 +36,8 @@ export interface ContributorMark extends WorkerIdentity {
   readonly examples: number;
   readonly verdict: PushVerdict;
   /**
-   * The step that it was folded with, where it came too late for its own; -1 where it was an update
-   * by itself. Left out where it was in time.
+   * The step that it was folded with, where it came too late for its own; below 0 where it was in
+   * an update of late ones alone, which the number names. Left out where it was in time.
    */
   readonly inStep?: number;
 }

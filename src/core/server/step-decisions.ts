@@ -35,6 +35,14 @@ export interface StepDecision {
   readonly decided: readonly DecidedPush[];
 }
 
+/** Late pushes that are an update by themselves. */
+export interface AloneUpdate {
+  /** Names the update. */
+  readonly inStep: number;
+  /** By life the step of its push. */
+  readonly steps: ReadonlyMap<number, number>;
+}
+
 /** A server that wants to be told. */
 interface Watcher {
   readonly channel: number;
@@ -124,12 +132,22 @@ export class StepDecisions {
     return isMissing ? null : named;
   }
 
-  /** Those whose late pushes are an update by themselves, behind the steps that are sealed. */
-  aloneIn(state: ChunkState): ReadonlyMap<number, number> {
+  /**
+   * Those whose late pushes are the next update by themselves, behind the steps that are sealed, by
+   * life with the step; null while there is none, or one of them is yet to be held.
+   */
+  aloneIn(state: ChunkState, view: View): AloneUpdate | null {
     const known = this.#known;
-    const isBehind = known?.generation === state.generation && known.step <= state.sealedStep;
-    const alone = isBehind ? known.decided.filter(({ inStep }) => inStep < 0) : [];
-    return new Map(alone.map(({ incarnation, step }) => [incarnation, step]));
+    if (known?.generation !== state.generation || known.step > state.sealedStep) return null;
+    const members = new Set(view.workers.map(({ incarnation }) => incarnation));
+    const lacking = known.decided.filter((push) => {
+      return push.inStep < 0 && members.has(push.incarnation) && !state.hasDecided(push);
+    });
+    // The later in the decider's order, the lower.
+    const inStep = Math.max(...lacking.map((push) => push.inStep));
+    const next = lacking.filter((push) => push.inStep === inStep);
+    if (next.length === 0 || !next.every((push) => state.holds(push))) return null;
+    return { inStep, steps: new Map(next.map(({ incarnation, step }) => [incarnation, step])) };
   }
 
   /** The end of a sentence: what is known of the decider. */
@@ -177,5 +195,9 @@ function decisionOf(decider: ChunkState): StepDecision {
 /** What of a decision others act on: the same again is no news. */
 function keyOf({ generation, step, decided }: StepDecision): string {
   const alone = decided.filter(({ inStep }) => inStep < 0);
-  return [generation, step, ...alone.map((one) => `${one.incarnation}/${one.step}`)].join();
+  return [
+    generation,
+    step,
+    ...alone.map((one) => `${one.incarnation}/${one.step}/${one.inStep}`),
+  ].join();
 }

@@ -240,8 +240,8 @@ export class BatchPool implements WorkAccount {
     const used = dropped > 0 ? assignment.start : taken;
     if (used < assignment.end)
       this.#putBack(assignment, { start: used, end: assignment.end, leftBy: null });
-    // One that comes back untouched is of a step that its worker is past, or rests before.
-    this.comesTo(rank, assignment.lastStep);
+    if (taken > assignment.start || assignment.start === assignment.end)
+      this.comesTo(rank, assignment.lastStep);
     return assignment.epoch;
   }
 

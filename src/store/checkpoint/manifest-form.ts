@@ -66,7 +66,7 @@ const chunkMarks = z.object({
       step: z.int().min(-1),
       outcome: z.enum(pushOutcomes).optional(),
       scale: z.number().min(0).max(1).optional(),
-      inStep: z.int().min(-1).optional(),
+      inStep: z.int().optional(),
       usedStep: z.int().min(-1).optional(),
       used: z.int().min(0).optional(),
     }),

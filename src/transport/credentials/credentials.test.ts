@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -226,8 +227,11 @@ describe("--tls", () => {
 
   test("names the command that makes what is missing", () => {
     const folder = copy();
-    const told = /there is no worker\.pem; make it with: paceline certs add worker --out/;
-    assert.throws(() => open(join(folder, "none")), told);
+    const told = (verb: string) =>
+      new RegExp(`there is no worker\\.pem; make it with: paceline certs ${verb} --out`);
+    assert.throws(() => open(join(folder, "none")), told("init"));
+    rmSync(join(folder, "worker.pem"));
+    assert.throws(() => open(folder), told("add worker"));
   });
 
   test("says of its own certificate that it is revoked", async () => {

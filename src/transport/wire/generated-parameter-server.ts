@@ -474,7 +474,8 @@ export enum ChunkKind {
   /**
    * Between servers: the last step that this chunk has sealed and, as version, its place in its order of
    * entries. In detail, as JSON, for each worker's incarnation the step of its last push that was applied, and
-   * inStep, the step that it was folded with: a later one where it came too late, -1 where it was alone.
+   * inStep, the step that it was folded with: a later one where it came too late, below 0 where
+   * it was in an update of late ones alone, which the number names.
    *
    * @generated from enum value: CHUNK_KIND_SEALED = 20;
    */
