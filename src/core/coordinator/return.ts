@@ -70,7 +70,10 @@ export function returned(
   const port = portOf(setup, counts, perform);
   const training = new Training(setup, { term, servers, workers, record }, port);
   // What was over stays so, also for a coordinator that comes after this one.
-  if (record.ending !== null) training.finish();
+  if (record.ending !== null) {
+    training.finish();
+    training.saves.finalSaved = record.ending.outcome !== "failed";
+  }
   const text = returnWords(term, members.length);
   perform({ type: "event", event: { kind: "warning", text } });
   return { setup, counts, training };

@@ -88,10 +88,13 @@ export class PhaseRounds {
     const { saves, evaluator, port, account } = this.#ground;
     // What servers tell from time to time may be from before the last checkpoint or evaluation.
     const evaluatedStep = evaluator.records.at(-1)?.step ?? 0;
+    const knownStep = Math.max(saves.reachedStep, evaluatedStep);
+    // Behind the last checkpoint nothing is trained, and some servers may have left.
+    if (saves.finalSaved && saves.unsaved === null) return knownStep;
     const updates = this.#plan.stepOfVersion(stepOfAll(port.serverStatistics()));
     // Late pushes that are an update by themselves are no step.
     const toldStep = this.pace.late === null ? updates : Math.min(updates, account.work.reach);
-    return Math.max(saves.reachedStep, evaluatedStep, toldStep);
+    return Math.max(knownStep, toldStep);
   }
 
   /** Examples that were used; where workers tell only now and then, as far as they have told. */
