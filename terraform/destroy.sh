@@ -48,9 +48,10 @@ END
   [ -n "${region:-}" ] || die "neither the state nor the variables say which stack is meant" "give -var and -var-file as for ./deploy.sh"
 else
   zones=$(terraform output -json availability_zones)
-  cidrs=$(terraform output -json public_subnet_cidrs)
+  cidrs=$(terraform output -json public_subnet_cidrs 2> /dev/null) || cidrs=
   variables=(${variables[@]+"${variables[@]}"} -var "project_name=$project" -var "environment=$environment"
-    -var "aws_region=$region" -var "availability_zones=$zones" -var "public_subnet_cidrs=$cidrs")
+    -var "aws_region=$region" -var "availability_zones=$zones")
+  if [ -n "$cidrs" ]; then variables+=(-var "public_subnet_cidrs=$cidrs"); fi
 fi
 name=$project-$environment
 cluster=$name-cluster

@@ -66,13 +66,15 @@ if [ "$wait" = no ]; then exit 0; fi
 
 # The waiter of the AWS CLI gives up after ten minutes, a run may last longer.
 while :; do
+  pause=0
+  aws ecs wait tasks-stopped --cluster "$cluster" --tasks "$task" 2> /dev/null || pause=${SETTLE_SECONDS:-10}
   state=$(aws ecs describe-tasks --cluster "$cluster" --tasks "$task" --output text --query 'tasks[0].lastStatus' 2>&1) ||
     die "the task can't be looked at: $state" "the run goes on; see paceline aws status"
   case "$state" in
     STOPPED) break ;;
     '' | None) die "ECS has forgotten the task ${task##*/}" "see paceline aws logs for how the run ended" ;;
   esac
-  aws ecs wait tasks-stopped --cluster "$cluster" --tasks "$task" 2> /dev/null || sleep "${SETTLE_SECONDS:-10}"
+  sleep "$pause"
 done
 code=$(aws ecs describe-tasks --cluster "$cluster" --tasks "$task" --output text \
   --query 'tasks[0].containers[0].exitCode')

@@ -64,7 +64,8 @@ test("deploy.sh makes registries, images, secret and stack, and starts a run", a
 test("deploy.sh again keeps the secret, and with --no-build the images", async (context) => {
   const place = await makePlace(context);
   await makeScripts(place);
-  const known = but("aws", { to: "secretsmanager get-secret-value*", out: "v1" });
+  const whole = '{"token":"t","ca":"c"}';
+  const known = but("aws", { to: "secretsmanager get-secret-value*", out: whole });
   const words = ["deploy.sh", "--no-build", "--no-run"];
   const { exitCode, err, calls } = await runScript(place, words, known);
   assert.equal(exitCode, 0, err);
@@ -74,6 +75,17 @@ test("deploy.sh again keeps the secret, and with --no-build the images", async (
     calls.filter((call) => made.test(call)),
     [],
   );
+  const bare = but("aws", { to: "secretsmanager get-secret-value*", out: '{"token":"t"}' });
+  const remade = await runScript(place, words, bare);
+  assert.ok(
+    remade.calls.some((call) => /put-secret-value/.test(call)),
+    "it lacks certificates",
+  );
+  const refused = { to: "secretsmanager get-secret-value*", err: "Throttling", exitCode: 254 };
+  const kept = await runScript(place, words, but("aws", refused));
+  assert.equal(kept.exitCode, 1);
+  assert.match(kept.err, /can't be read: Throttling/);
+  assert.ok(!kept.calls.some((call) => /put-secret-value/.test(call)));
 });
 
 test("deploy.sh explains what stands in the way before it makes anything", async (context) => {
@@ -165,10 +177,13 @@ test("run.sh starts a run with other options, and ends with its exit code", asyn
     calls.some((call) => call.includes(overrides)),
     calls.join("\n"),
   );
-  const diverged = but("aws", { to: "ecs describe-tasks*", out: "5" });
+  const diverged = but("aws", { to: "ecs describe-tasks*exitCode*", out: "5" });
   const waited = await runScript(place, ["run.sh", "--wait"], diverged);
   assert.equal(waited.exitCode, 5);
   assert.ok(waited.calls.some((call) => call.startsWith("aws ecs wait tasks-stopped")));
+  const forgotten = but("aws", { to: "ecs describe-tasks*lastStatus*", out: "None" });
+  const lost = await runScript(place, ["run.sh", "--wait"], forgotten);
+  assert.match(lost.err, /ECS has forgotten the task/);
   const refused = but("aws", { to: "ecs run-task*", out: "None" });
   assert.match((await runScript(place, ["run.sh"], refused)).err, /ECS started no task: None/);
   const none = but("terraform", { to: "output*", err: "No outputs found", exitCode: 1 });

@@ -134,6 +134,7 @@ export const allWell: Answers = {
     { to: "secretsmanager get-secret-value*", err: "ResourceNotFoundException", exitCode: 254 },
     { to: "ecr get-login-password*", out: "secret-word" },
     { to: "ecs run-task*", out: `${arn}/0123` },
+    { to: "ecs describe-tasks*lastStatus*", out: "STOPPED" },
     { to: "ecs describe-tasks*exitCode*", out: "0" },
     { to: "logs tail*", out: 'METRICS_JSON: {"type":"SERVER_FINAL_METRICS"}' },
   ],
@@ -146,6 +147,7 @@ export const allWell: Answers = {
       out: '["distributed-ps-dev-parameter-server","distributed-ps-dev-parameter-server-1"]',
     },
     { to: "output -json public_subnet_ids", out: '["subnet-a","subnet-b"]' },
+    { to: "output -json public_subnet_cidrs", out: '["10.0.1.0/24","10.0.2.0/24"]' },
     { to: "output -json availability_zones", out: '["us-west-2a","us-west-2b"]' },
   ],
 };
