@@ -310,9 +310,16 @@ function settingsOfSpec(spec: Readonly<Record<string, unknown>>): Record<string,
   return settings;
 }
 
-/** An item of a list; one that has parts, as a plan's phases have, with all of them. */
+/** An item of a list; of one that has parts, as a plan's phases have, those that say something. */
 function textOf(item: unknown): string {
-  return typeof item === "object" && item !== null ? JSON.stringify(item) : String(item);
+  if (typeof item !== "object" || item === null) return String(item);
+  const { protocol, ...parts } = item as Record<string, unknown>;
+  const told = Object.entries(parts)
+    .filter(([, value]) => value !== null && value !== undefined)
+    .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`);
+  const { mode, ...parameters } = { ...(protocol as object) } as Record<string, unknown>;
+  const own = Object.keys(parameters).length === 0 ? "" : JSON.stringify(parameters);
+  return [mode, own, ...told].filter((one) => one !== undefined && one !== "").join(" ");
 }
 
 /** How often something is done: 1 epoch, 5 step. */
