@@ -11,12 +11,21 @@ const work = [
 const pace = [...work, "--epochs", "10", "-w", "2", "-s", "1"];
 const begin = (name: string) => ["coordinator", ...pace, "--name", name, "--port", "0"];
 
-/** A server and two workers of the coordinator that listens at this address. */
-function startMembers(place: Place, address: string): RunningCommand[] {
-  const reach = ["--coordinator", address];
-  const roles = ["server", "worker", "worker"];
-  return roles.map((role, index) =>
-    place.start([role, ...reach, ...(role === "worker" ? ["--rank", `${index - 1}`] : [])]),
+/** A server and two workers of the coordinator that listens at this address, or those named. */
+function startMembers(
+  place: Place,
+  address: string,
+  roles = ["server", "worker", "worker"],
+  firstRank = 0,
+): RunningCommand[] {
+  let rank = firstRank;
+  return roles.map((role) =>
+    place.start([
+      role,
+      "--coordinator",
+      address,
+      ...(role === "worker" ? ["--rank", `${rank++}`] : []),
+    ]),
   );
 }
 
@@ -61,14 +70,17 @@ test("by its run's name, or by the same command: no bit is lost", async (context
 test("one coordinator has a run: another is refused, and so is another run", async (context) => {
   const place = await makePlace(context, { train: 480 });
   const first = place.start(begin("run"));
-  const members = startMembers(place, await addressOf(first));
-  await place.step("run", 20);
+  const address = await addressOf(first);
+  // Its second worker comes last, so that it can't be over before the others were refused.
+  const early = startMembers(place, address, ["server", "worker"]);
+  await place.member("run", "worker", 0);
   for (const words of [["coordinator", "--resume", "run", "--port", "0"], begin("run")]) {
     const { exitCode, err } = await place.run(words);
     assert.equal(exitCode, 2, err);
     const who = `process ${first.pid} on .* has been writing into runs/run since .*: wait until`;
     assert.match(err, new RegExp(who));
   }
+  const members = [...early, ...startMembers(place, address, ["worker"], 1)];
   await killAt(place, first, 60);
   const other = await place.run([...begin("run"), "--lr", "0.5"]);
   assert.equal(other.exitCode, 2);
