@@ -18,7 +18,7 @@ testWithEtcd("a leader that serves is killed: the next ends both jobs", async (c
   await second.waitFor(/stands by: the coordinator at \S+ \(pid \d+\) leads/);
 
   const reach = ["--coordinator", ports.map((port) => `127.0.0.1:${port}`).join(",")];
-  const members = ["server", "worker", "worker"].map((role) => place.start([role, ...reach]));
+  const members = ["server", "worker"].map((role) => place.start([role, ...reach]));
   const job = (name: string, epochs: number) => [
     ...["submit", ...reach, ...work, "--name", name, "--wait"],
     ...["-w", "2", "-s", "1", "--epochs", `${epochs}`],
@@ -27,6 +27,8 @@ testWithEtcd("a leader that serves is killed: the next ends both jobs", async (c
   await jobs[0]!.waitFor(/^one$/m);
   jobs.push(place.start(job("two", 2)));
   await jobs[1]!.waitFor(/^two$/m);
+  // It comes last, so that the first job can't be over before the second is in the queue.
+  members.push(place.start(["worker", ...reach]));
   await until("step 60", async () => {
     const picture = await place.snapshotAt(`127.0.0.1:${ports[0]}`).catch(() => null);
     return (picture?.globalSteps ?? 0) >= 60;

@@ -12,12 +12,14 @@ const long = ["-w", "2", "-s", "1", "--epochs", "10"];
 test("killed amid a job with others behind it: all end, the first in place", async (context) => {
   const place = await makePlace(context, { train: 480 });
   const cluster = await serve(place);
+  // The first job's second worker comes when the others are in the queue: it can't be over before.
   cluster.add("server");
-  cluster.add("worker", 2);
+  cluster.add("worker");
   await cluster.submit("first", ...long);
   for (const name of ["second", "third"]) await cluster.submit(name, ...small);
   const waiting = place.start(["submit", ...cluster.reach, ...work, ...small, "--wait"]);
   await waiting.waitFor(/^job-4$/m);
+  cluster.add("worker");
   const follow = ["jobs", "logs", "first", "-f", ...cluster.reach];
   const following = place.start(follow);
   await place.step("first", 100);
@@ -43,13 +45,14 @@ test("killed amid a job with others behind it: all end, the first in place", asy
 test("Ctrl-C keeps the queue and the run; a second coordinator is refused", async (context) => {
   const place = await makePlace(context, { train: 480 });
   const cluster = await serve(place);
-  const members = [...cluster.add("server"), ...cluster.add("worker", 2)];
+  const early = [...cluster.add("server"), ...cluster.add("worker")];
   await cluster.submit("first", ...long);
   await cluster.submit("second", ...small, "--priority", "-2");
   const other = await place.run(["coordinator", "--serve", "--port", "0"]);
   assert.equal(other.exitCode, 2);
   const who = `process ${cluster.coordinator.pid} on .* has been writing into runs since`;
   assert.match(other.err, new RegExp(who));
+  const members = [...early, ...cluster.add("worker")];
   await place.step("first", 60);
   cluster.coordinator.kill("SIGINT");
   const { exitCode, err } = await cluster.coordinator.end();
