@@ -1,7 +1,7 @@
 /** What limits callers of a port, as long as nobody knows them, and in number. */
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, test } from "node:test";
@@ -10,7 +10,7 @@ import { PacelineError } from "../../errors.js";
 import { emptyHeader, type RegisterReply } from "../../protocol/messages.js";
 import { createMemberTransport } from "../frames/member-transport.js";
 import { Coordinator, hello, Inbox, request, until } from "../testing/recording.js";
-import { cluster, processOf, transportWith } from "../testing/test-certificates.js";
+import { cluster, freshFolder, processOf, transportWith } from "../testing/test-certificates.js";
 import type { Transport } from "../transport.js";
 import { encodeFrame, encodeGreeting, encodeSignal } from "../wire/frame-codec.js";
 import {
@@ -160,6 +160,26 @@ test("hundreds of callers that say nothing are let go, and others are answered a
   const over = () => strangers.filter(({ isOver }) => isOver).length;
   await until("the end of all", () => over() === strangers.length);
   assert.deepEqual(await later(processOf("admin")).status(address), new Coordinator().status());
+  assert.match(log.join("\n"), /is let go: it said no complete hello within 1 s/);
+});
+
+test("a caller of chunks counts as long as it is there, whatever it has said", async () => {
+  const tokenFile = `${freshFolder()}.token`;
+  writeFileSync(tokenFile, "a-token-of-this-test", { mode: 0o600 });
+  const log: string[] = [];
+  const security = openSecurity("server", { tokenFile }, (line) => log.push(line));
+  const server = later(createMemberTransport({ ioTimeoutMs: 1000, security }));
+  const listener = await server.serveChunks("127.0.0.1:0", () => new Inbox());
+  closers.push(() => listener.close());
+  const port = Number(listener.address.split(":")[1]);
+  const strangers = Array.from({ length: greetingConnectionsPerAddressMax + 20 }, () => {
+    const stranger = new Stranger(port);
+    stranger.socket.write(encodeGreeting());
+    return stranger;
+  });
+  const over = () => strangers.filter(({ isOver }) => isOver).length;
+  await until("the end of all", () => over() === strangers.length);
+  assert.match(log.join("\n"), /connections from 127.0.0.1 are refused: 256 connections are open/);
   assert.match(log.join("\n"), /is let go: it said no complete hello within 1 s/);
 });
 

@@ -36,7 +36,8 @@ export function readInto(reader: SocketReader, socket: Socket): void {
 
 /**
  * The socket to go on with in place of an accepted one that has been read from already: what it had
- * read is in the caller's hands.
+ * read is in the caller's hands. The accepted one stays open as long: who counts connections, gives
+ * them a time, or cuts them, knows that one.
  */
 export function adopt(accepted: Socket, reader: SocketReader): Socket {
   const holder = accepted as unknown as { _handle?: object | null };
@@ -48,9 +49,10 @@ export function adopt(accepted: Socket, reader: SocketReader): Socket {
     return accepted;
   }
   holder._handle = null;
-  accepted.destroy();
   const options = { handle, allowHalfOpen: true, ...readingInto(reader) };
   const socket = new Socket(options as ConstructorParameters<typeof Socket>[0]);
+  socket.once("close", () => accepted.destroy());
+  accepted.once("close", () => socket.destroy());
   socket.resume();
   return socket;
 }

@@ -286,6 +286,33 @@ test("an accepted socket without a handle in the usual place is read by copying"
   assert.deepEqual(got, [1, 2, 3, 4, 5]);
 });
 
+test("who cuts an accepted socket cuts the connection, and it closes with it", async () => {
+  const accepted: Socket[] = [];
+  const reader = { next: () => new Uint8Array(16), filled: () => {}, feed: () => {} };
+  const server = later(
+    createServer((socket) => {
+      socket.once("readable", () => {
+        socket.read();
+        adopt(socket, reader).on("error", () => {});
+        accepted.push(socket);
+      });
+    }),
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const calls = [1, 2].map((byte) => say(address, Buffer.from([byte])));
+  await until("both", () => accepted.length === 2);
+  assert.deepEqual(
+    accepted.map(({ closed }) => closed),
+    [false, false],
+  );
+  const ends = calls.map(({ socket }) => new Promise((resolve) => socket.once("close", resolve)));
+  calls[0]!.socket.resetAndDestroy();
+  await until("one closed", () => accepted.some(({ closed }) => closed));
+  for (const socket of accepted) socket.destroy();
+  await Promise.all(ends);
+});
+
 test("300 connections that come and go leave no descriptor behind", async () => {
   const { address, inboxes } = await serve();
   const transport = later(createMemberTransport());
