@@ -443,11 +443,6 @@ export const stateStore: ValueType<string> = {
   schema: { type: "string", pattern: "^(file|etcd://.+)$" },
 };
 
-/** A URL, or any other place, as it may be shown and kept: without user and password. */
-export function withoutSecret(place: string): string {
-  return place.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/@]*@/i, "$1");
-}
-
 /** A name or address of this machine, without a port. */
 export const host: ValueType<string> = {
   placeholder: "address",

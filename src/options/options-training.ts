@@ -6,7 +6,7 @@ import { modelList, stemmedModels } from "../nn/models.js";
 import { fastLimits } from "../protocol/run-options.js";
 import { stems } from "../protocol/run-spec.js";
 import { homeFolder } from "../store/home-path.js";
-import { isRemote } from "../store/remote/remote-store.js";
+import { isRemote, withoutSecret } from "../store/remote/remote-store.js";
 import { alternatives } from "../suggest.js";
 import {
   type CommandName,
@@ -14,15 +14,7 @@ import {
   type OptionRows,
   trainingCommands,
 } from "./option-row.js";
-import {
-  choice,
-  folderName,
-  optional,
-  path,
-  type ValueType,
-  whole,
-  withoutSecret,
-} from "./option-values.js";
+import { choice, folderName, optional, path, type ValueType, whole } from "./option-values.js";
 import type { PortionOptions, TrainingOptions } from "./resolved-options.js";
 
 /** Where data sets lie; a URL of another kind would be taken for none that is here. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import type { PacelineError } from "../errors.js";
 import type { CommandName } from "./option-row.js";
 import {
   environmentName,
@@ -183,6 +184,14 @@ describe("environment", () => {
     assert.equal(rowOf("dataDir").type.print(place), "https://example.org/sets");
     assert.equal(rowOf("dataDir").type.print("s3://b/a@b"), "s3://b/a@b");
     assert.equal(rowOf("dataDir").type.print("/a/b@c"), "/a/b@c");
+    assert.equal(rowOf("dataDir").type.print("http://me:s@cret@h/x@y"), "http://h/x@y");
+    const bad = "https://me:s@cret@h:99999/x";
+    const flags = new Map([["dataDir", bad]] as const);
+    const isClean = (error: PacelineError) =>
+      error.code === "usage" && !/cret/.test(`${error.message} ${JSON.stringify(error.details)}`);
+    assert.throws(() => resolve("train", { flags }), isClean);
+    const environment = { PACELINE_DATA_DIR: bad };
+    assert.throws(() => resolve("train", { environment }), isClean);
   });
   test("a mistyped name is doubted, a foreign one is not", () => {
     const environment = { PACELINE_WROKERS: "3", PACELINE_SERVICE_HOST: "10.0.0.1", PATH: "" };

@@ -5,6 +5,7 @@
  * show where a value came from.
  */
 import { PacelineError } from "../errors.js";
+import { withoutSecret } from "../store/remote/remote-store.js";
 import { didYouMean } from "../suggest.js";
 import type { CommandName, Environment, OptionRow } from "./option-row.js";
 import {
@@ -114,7 +115,7 @@ function withRules(command: CommandName, given: Given): Given {
 }
 
 function shownInFile(key: OptionKey, text: string, path: string): string {
-  return `${rowOf(key).name}: ${text === "" ? '""' : text} in ${path}`;
+  return `${rowOf(key).name}: ${shownText(text)} in ${path}`;
 }
 
 function defaultOf(key: OptionKey, { environment }: Given): unknown {
@@ -145,7 +146,7 @@ function resolveOne(
     const hint = didYouMean(found.text, row.type.choices ?? []);
     const sentence = `${found.shown} ${parsed.problem}${hint}; write ${row.type.wanted}`;
     throw new PacelineError("usage", sentence, {
-      details: { option: row.name, found: found.text },
+      details: { option: row.name, found: withoutSecret(found.text) },
     });
   }
   return { value: parsed.value, origin: found.origin };
@@ -178,9 +179,13 @@ function defaultBeside(
   return { value: beside.value, origin: { kind: "default", place } as const };
 }
 
+/** What somebody gave, in a sentence: a URL's password is nobody's business. */
+function shownText(text: string): string {
+  return text === "" ? '""' : withoutSecret(text);
+}
+
 function findText(key: OptionKey, command: CommandName, given: Given): Found | null {
   const { name } = rowOf(key);
-  const shownText = (text: string) => (text === "" ? '""' : text);
   const flag = given.flags?.get(key);
   if (flag !== undefined) {
     const shown = `--${name} ${shownText(flag)}`;
@@ -188,12 +193,12 @@ function findText(key: OptionKey, command: CommandName, given: Given): Found | n
   }
   const set = given.set?.get(key);
   if (set !== undefined) {
-    const shown = `--set ${name}=${set}`;
+    const shown = `--set ${name}=${withoutSecret(set)}`;
     return { text: set, origin: { kind: "set", place: `--set ${name}` }, shown };
   }
   const environment = environmentValue(key, command, given.environment ?? {});
   if (environment !== null) {
-    const shown = `${environment.name}=${environment.text}`;
+    const shown = `${environment.name}=${withoutSecret(environment.text)}`;
     const origin = { kind: "environment", place: environment.name } as const;
     return { text: environment.text, origin, shown };
   }

@@ -8,10 +8,10 @@ import { dirname, resolve } from "node:path";
 import { datasetIsHere } from "../../data/dataset.js";
 import { toPacelineError } from "../../errors.js";
 import { createEngine } from "../../nn/engines.js";
-import { withoutSecret } from "../../options/option-values.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { joinHostPort } from "../../protocol/host-port.js";
 import { cpuQuota, usableCores } from "../../runtime/process/cores.js";
+import { withoutSecret } from "../../store/remote/remote-store.js";
 import { reasonOf } from "../../system-reason.js";
 import { kernelsFinding } from "./doctor-kernels.js";
 

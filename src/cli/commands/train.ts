@@ -5,7 +5,6 @@
 
 import { loadDataset } from "../../data/dataset.js";
 import { codeOfExit, PacelineError } from "../../errors.js";
-import { withoutSecret } from "../../options/option-values.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import type { MemberRole } from "../../protocol/identity.js";
 import {
@@ -18,6 +17,7 @@ import { lastWordsIn } from "../../runtime/process/last-words.js";
 import { memberFlags, threadsOfEach } from "../../runtime/process/member-process.js";
 import { type MemberExit, Supervisor } from "../../runtime/process/supervisor.js";
 import { RunTrace } from "../../runtime/trace/process-trace.js";
+import { withoutSecret } from "../../store/remote/remote-store.js";
 import { CoordinatorChild, type RunPlace } from "../coordinator-child.js";
 import { MemberLogs } from "../member-logs.js";
 import { demandStartable } from "../run-demands.js";

@@ -3,6 +3,7 @@ import { PacelineError } from "../../errors.js";
 import type { CommandName } from "../../options/option-row.js";
 import { keysOf, type OptionKey, rowOf } from "../../options/options.js";
 import type { Resolution } from "../../options/resolve.js";
+import { withoutSecret } from "../../store/remote/remote-store.js";
 import { addressOf, countOf, type Host, type HostRole } from "./hosts-file.js";
 
 /** One process that is to be started. */
@@ -29,6 +30,7 @@ const ownKeys: readonly OptionKey[] = [
 export function hostProcesses(hosts: readonly Host[], resolution: Resolution): HostProcess[] {
   const { options, origins } = resolution;
   demandGuard(hosts, resolution);
+  demandNoSecret(hosts, resolution);
   const main = hosts.find(({ counts }) => counts.coordinator > 0)!;
   const coordinator = addressOf(main, options.port);
   const processes: HostProcess[] = [];
@@ -80,6 +82,16 @@ function flagsOf(role: HostRole, { options, origins }: Resolution, host: Host): 
     if (type.placeholder === "") return [value === true ? `--${name}` : `--no-${name}`];
     return value === null ? [] : [`--${name}`, type.print(value)];
   });
+}
+
+/** Anybody on a host may see the words that its processes are started with. */
+function demandNoSecret(hosts: readonly Host[], { options }: Resolution): void {
+  for (const dataDir of [options.dataDir, ...hosts.map((host) => host.dataDir)]) {
+    if (dataDir === null || dataDir === withoutSecret(dataDir)) continue;
+    const sentence = `the place of data ${withoutSecret(dataDir)} has a user or a password`;
+    const remedy = "set PACELINE_DATA_DIR in the environment of each host, and leave it out here";
+    throw usage(`${sentence}, which would stand in the process lists of the hosts; ${remedy}`);
+  }
 }
 
 /** Roles that listen beyond loopback need a guard, or a word that there is to be none. */

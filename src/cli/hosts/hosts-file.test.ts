@@ -27,6 +27,9 @@ test("a line is a host with its roles and what is not usual there", () => {
   const [only] = parseHosts("[fe80::1]:23 coordinator server worker program=/p/main.js", "h");
   assert.deepEqual([only!.destination, only!.sshPort, only!.address], ["fe80::1", 23, "fe80::1"]);
   assert.deepEqual(only!.program, ["node", "/p/main.js"]);
+  const dirOf = (text: string) =>
+    parseHosts(`h coordinator server worker dir=${text}`, "h")[0]!.dir;
+  assert.deepEqual(["~/a/b", "~", "~/", "a"].map(dirOf), ["a/b", ".", ".", "a"]);
 });
 
 describe("what can't be started is told with file and line", () => {
@@ -46,6 +49,7 @@ describe("what can't be started is told with file and line", () => {
     ["a worker=0", /^h:1: worker=0 is no number of processes; write 1 to 1024/],
     ["a worker worker", /^h:1: worker stands twice; write worker=N once/],
     ["a worker dir=", /^h:1: dir= has no value/],
+    ["a worker dir=~ada/x", /^h:1: dir=~ada\/x names another user's folder; write its whole path/],
     ["a worker dir=x dir=y", /^h:1: dir stands twice/],
     ["a:0 worker", /^h:1: 0 is no port; write 1 to 65535/],
     ["a:ssh worker", /^h:1: ssh is no port/],
@@ -66,6 +70,15 @@ describe("the processes of two hosts", () => {
     resolve("coordinator", { flags: new Map(flags), environment: { PACELINE_DATA_DIR: "/mine" } });
   const commands = (...flags: [OptionKey, string][]) =>
     hostProcesses(hosts, given(...flags)).map(({ name, command }) => [name, command.join(" ")]);
+
+  test("are given no password: everybody on a host may read it", () => {
+    const place = "https://ada:secret@example.org/sets";
+    const message =
+      /^the place of data https:\/\/example\.org\/sets has a user .*PACELINE_DATA_DIR/;
+    assert.throws(() => commands(["insecure", "true"], ["dataDir", place]), {
+      ...{ code: "usage", message },
+    });
+  });
 
   test("are the coordinator, the servers and the workers, with what was written", () => {
     const insecure = "--insecure";

@@ -97,10 +97,18 @@ function parseHost([first = "", ...words]: readonly string[], where: string): Ho
     address: values.get("address") ?? host,
     serverPort:
       port === undefined ? (listen === null ? null : firstServerPort) : portIn(port, where),
-    dir: values.get("dir") ?? "paceline",
+    dir: values.has("dir") ? dirIn(values.get("dir")!, where) : "paceline",
     program: node === null ? [program] : [node, program],
     dataDir: values.get("data-dir") ?? null,
   };
+}
+
+/** A folder; one that does not begin with / is in the user's own. */
+function dirIn(text: string, where: string): string {
+  const [first = "", ...rest] = text.split("/");
+  if (first === "~") return rest.join("/") || ".";
+  if (!first.startsWith("~")) return text;
+  throw usage(`${where}: dir=${text} names another user's folder; write its whole path`);
 }
 
 /** `[user@]host[:port]`, an IPv6 address with a port in brackets. */

@@ -120,7 +120,9 @@ export class Attendance {
     const server = reach.lost === null ? undefined : roster.get("server", reach.lost.server);
     if (reach.lost !== null && server !== undefined) {
       const { reason } = reach.lost;
-      if (training.canSpare(server)) lost.push({ member: server, reason });
+      // One without a session is not there either: its loss is that of any server.
+      const isGone = !server.connected || training.canSpare(server);
+      if (isGone) lost.push({ member: server, reason });
       else return { lost, news: null, ending: endingUnreached(server, reason), alone: true };
     }
     return { lost, news: null, ending: null, alone: false };

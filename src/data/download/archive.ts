@@ -7,7 +7,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { PacelineError } from "../../errors.js";
 import { dataError, sumOfContent, unpackedBytes, unreadable } from "../../store/file-content.js";
-import { isRemote } from "../../store/remote/remote-store.js";
+import { isRemote, withoutSecret } from "../../store/remote/remote-store.js";
 import { errnoOf, reasonOf } from "../../system-reason.js";
 import { demandDataFolder, isLocalFolder } from "../data-folder.js";
 import { fetchFiles } from "./fetch-files.js";
@@ -88,7 +88,8 @@ export async function ensureArchive(
       options.sources ?? (place === null ? archive.sources : [placeSource(place, label)]);
     const wanted = missing.map((file) => ({ ...file, bytesMax: file.bytes }));
     const own = `put the files in <data-dir>/${label} and give --data-dir`;
-    const remedy = place === null ? own : `put the files in ${place}, below ${label}/`;
+    const remedy =
+      place === null ? own : `put the files in ${withoutSecret(place)}, below ${label}/`;
     await fetchFiles({ label, folder, wanted, sources, log, remedy });
   }
   return new Map(archive.files.map(({ name }) => [name, join(folder, name)]));

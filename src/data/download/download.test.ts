@@ -182,3 +182,16 @@ test("progress is told once a second at most, with the rate since the last line"
   const untold = new ProgressLines("big", null, 0, 0);
   assert.equal(untold.next(5e6, 1000), "big: 5.0 MB, 5.0 MB/s");
 });
+
+test("a password of the place is in no line and in no error", async () => {
+  const secret = server.url.replace("http://", "http://ada:s3@cret@");
+  const sources = [placeSource(secret, "nowhere")];
+  const log = (line: string) => lines.push(line);
+  const job = { label: "set", folder, wanted, sources, log, remedy: "try again" };
+  const error = await fetchFiles(job).then(
+    () => "",
+    ({ message }: Error) => message,
+  );
+  assert.match([...lines, error].join("\n"), /fetching 1 file .*from http:\/\/127/);
+  assert.doesNotMatch([...lines, error].join("\n"), /ada|cret/);
+});

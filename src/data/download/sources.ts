@@ -8,7 +8,12 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { PacelineError } from "../../errors.js";
 import { dataError, md5OfFile, streamUnpacked } from "../../store/file-content.js";
-import { type RemoteStore, remoteStoreAt, unavailable } from "../../store/remote/remote-store.js";
+import {
+  type RemoteStore,
+  remoteStoreAt,
+  unavailable,
+  withoutSecret,
+} from "../../store/remote/remote-store.js";
 import { reasonOf } from "../../system-reason.js";
 import { type DownloadLimits, download } from "./download.js";
 import type { Scratch } from "./scratch.js";
@@ -73,7 +78,7 @@ export function webSource(
 export function placeSource(place: string, folder = "", limits: DownloadLimits = {}): Source {
   const base = folder === "" ? "" : `${folder}/`;
   return {
-    name: place,
+    name: withoutSecret(place),
     async fetch(wanted, target) {
       const store = await remoteStoreAt(place);
       for (const { name, bytesMax } of wanted) {

@@ -147,9 +147,9 @@ export class JobQueue {
     this.#change(id, { state: "queued", isStopped: true, reason });
   }
 
-  /** A job that runs is to be ended. */
-  cancel(id: number): void {
-    this.#change(id, { isCancelled: true });
+  /** A job that runs is to be ended, or after all not. */
+  cancel(id: number, isCancelled = true): void {
+    this.#change(id, { isCancelled });
   }
 
   /** A job has ended. */

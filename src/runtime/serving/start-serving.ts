@@ -134,6 +134,8 @@ class StartedServing implements RunningServing, JobDesk {
   #looks: Timer | null = null;
   #lastWrite: Promise<void> = Promise.resolve();
   #isUnwritten = false;
+  /** Jobs that have no place in what is written yet: nobody was told that they are taken. */
+  readonly #unkept = new Set<number>();
   #interruption: string | null = null;
   #onInterrupted: () => void = () => {};
   readonly #interrupted: Promise<void>;
@@ -249,11 +251,12 @@ class StartedServing implements RunningServing, JobDesk {
   }
 
   async cancelJob(wanted: string): Promise<string> {
-    const { id, name, state } = this.#queue.find(wanted);
+    const job = this.#queue.find(wanted);
+    const { id, name, state } = job;
     if (state === "queued") {
       const reason = "cancelled while it was queued";
       this.#queue.end(id, { state: "cancelled", reason, result: null }, isoNow());
-      await this.#keep();
+      await this.#keepOr(() => this.#queue.putBack(job));
       this.#log(`job ${name} is cancelled`);
       return `job ${name} is cancelled: it was queued`;
     }
@@ -261,7 +264,7 @@ class StartedServing implements RunningServing, JobDesk {
       throw new PacelineError("refused", `job ${name} has ended (${state}): nothing is cancelled`);
     }
     this.#queue.cancel(id);
-    await this.#keep();
+    await this.#keepOr(() => this.#queue.cancel(id, false));
     this.#log(`job ${name} is cancelled`);
     this.#runs.get(id)?.interrupt("cancelled");
     return `job ${name} is cancelled: its run writes a checkpoint and ends`;
@@ -277,6 +280,14 @@ class StartedServing implements RunningServing, JobDesk {
     return { ...part, isOver: wasOver && part.text === "" };
   }
 
+  /** Has the queue written, or what was changed taken back. */
+  async #keepOr(takeBack: () => void): Promise<void> {
+    await this.#keep().catch((thrown: unknown) => {
+      takeBack();
+      throw thrown;
+    });
+  }
+
   async #take(submission: Submission): Promise<string> {
     if (this.#interruption !== null) {
       throw new PacelineError("unavailable", "this coordinator is stopping and accepts no jobs");
@@ -286,12 +297,8 @@ class StartedServing implements RunningServing, JobDesk {
     const name = settings.name ?? this.#queue.nextName(folders);
     await demandPreparable({ ...settings, name });
     const job = this.#queue.add({ ...submission, ...needsOf(settings), name }, isoNow());
-    try {
-      await this.#keep();
-    } catch (thrown) {
-      this.#queue.drop(job);
-      throw thrown;
-    }
+    this.#unkept.add(job.id);
+    await this.#keepOr(() => this.#queue.drop(job)).finally(() => this.#unkept.delete(job.id));
     const before = this.#queue.queued.findIndex(({ id }) => id === job.id) + this.#runs.size;
     this.#log(`job ${name} is taken${before <= 0 ? "" : `, ${before} before it`}`);
     this.#dispatch();
@@ -309,7 +316,7 @@ class StartedServing implements RunningServing, JobDesk {
     const { free, all } = this.#places;
     const running = [...this.#runs.values()].map(({ name }) => name);
     const jobsMax = this.#settings.jobsMax ?? 1;
-    const { queued } = this.#queue;
+    const queued = this.#queue.queued.filter(({ id }) => !this.#unkept.has(id));
     const { next, passed, waitsFor } = chooseJob(queued, { free, all, running, jobsMax });
     this.#tellWaiting(queued, waitsFor);
     this.#waitsFor = waitsFor;

@@ -10,6 +10,7 @@ import {
   type OpenRequest,
   type RemoteStore,
   unavailable,
+  withoutSecret,
 } from "./remote-store.js";
 
 /** The store below `base`; user and password in it become an Authorization header. */
@@ -44,7 +45,8 @@ function parsed(base: string): URL {
     if (!url.pathname.endsWith("/")) url.pathname += "/";
     return url;
   } catch (cause) {
-    const message = `${base} is no URL (${reasonOf(cause)}); write https://host/path`;
+    const place = withoutSecret(base);
+    const message = `${place} is no URL (${reasonOf(cause)}); write https://host/path`;
     throw new PacelineError("usage", message, { cause });
   }
 }

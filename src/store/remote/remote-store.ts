@@ -39,11 +39,17 @@ export function isRemote(place: string): boolean {
   return /^[a-z][a-z0-9+.-]+:\/\//i.test(place);
 }
 
+/** A URL, or any other place, as it may be shown and kept: without user and password. */
+export function withoutSecret(place: string): string {
+  // As a URL is read: what stands before the last @ of what stands before the path.
+  return place.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, "$1");
+}
+
 /** The store at `https://`, `http://` or `s3://`. Throws "usage" for any other place. */
 export async function remoteStoreAt(place: string): Promise<RemoteStore> {
   if (/^s3:/i.test(place)) return (await import("./s3-store.js")).s3Store(place);
   if (/^https?:/i.test(place)) return (await import("./http-store.js")).httpStore(place);
-  const message = `${place} is not a source of data`;
+  const message = `${withoutSecret(place)} is not a source of data`;
   throw new PacelineError("usage", `${message}; give a folder, an https:// or an s3:// URL`);
 }
 

@@ -211,6 +211,19 @@ describe("--tls", () => {
     });
   }
 
+  test("keeps what was good when its folder can't be looked into any more", () => {
+    const folder = copy();
+    const log: string[] = [];
+    const tls = new TlsFolder(folder, "worker", (text) => log.push(text));
+    const before = tls.present();
+    // Nobody, root included, looks below a file.
+    rmSync(folder, { recursive: true });
+    writeFileSync(folder, "");
+    assert.equal(tls.present(), before);
+    assert.equal(tls.present(), before);
+    assert.match(log.join("\n"), /^can't look at .*; what was read before stays in use$/);
+  });
+
   test("warns of a certificate that is soon to expire", async () => {
     const folder = await makeCluster();
     const log: string[] = [];

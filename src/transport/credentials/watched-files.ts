@@ -47,9 +47,14 @@ export class WatchedFiles<Content> {
   }
 }
 
+/** What can't be looked at is a change as well: reading it says why. */
 function markOf(path: string): string {
-  const found = statSync(path, { throwIfNoEntry: false, bigint: true });
-  return found === undefined ? "-" : `${found.mtimeNs}.${found.size}.${found.ino}.${found.mode}`;
+  try {
+    const { mtimeNs, size, ino, mode } = statSync(path, { bigint: true });
+    return `${mtimeNs}.${size}.${ino}.${mode}`;
+  } catch (thrown) {
+    return (thrown as NodeJS.ErrnoException).code ?? "-";
+  }
 }
 
 /**
