@@ -16,7 +16,7 @@ import {
 import { readStatus } from "../../deploy/stack-status.js";
 import { PacelineError } from "../../errors.js";
 import { alternatives } from "../../suggest.js";
-import { planText, statusText } from "./aws-text.js";
+import { fetchedText, planText, statusText } from "./aws-text.js";
 import type { Call, CommandPlan, ExtraFlag } from "./command-plan.js";
 
 const verbs = { plan, up, status, logs, fetch, down };
@@ -176,7 +176,7 @@ async function fetch({ call, place }: Asked): Promise<number> {
   const fetched = await fetchLogs(stack, choice, folder, place, Date.now());
   const { io, options } = call;
   if (options.json) io.stdout.write(`${JSON.stringify({ folder, fetched })}\n`);
-  else for (const { path, lines } of fetched) io.stdout.write(`${path}  ${lines} lines\n`);
+  else io.stdout.write(fetchedText(fetched));
   if (fetched.length > 0) return 0;
   const sentence = `${stack.serverLogs} and ${stack.workerLogs} have no such lines`;
   throw new PacelineError("data", `${sentence}; look further back, or leave --filter out`);
