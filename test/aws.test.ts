@@ -7,6 +7,7 @@ import {
   type Answer,
   type Answers,
   allWell,
+  but,
   callsOf,
   makeScripts,
   outputs,
@@ -217,6 +218,12 @@ test("up and down run the scripts of terraform/", async (context) => {
   assert.ok(!made.calls.some((one) => one.startsWith("docker")));
   assert.ok(made.calls.some((one) => one.includes('"PACELINE_NAME","value":"first"')));
   assert.match(made.out, /The stack is up/);
+  const task = "arn:aws:ecs:us-west-2:1:task/distributed-ps-dev-cluster/0123";
+  const on = but("aws", { to: "ecs list-tasks*submit*", out: task });
+  const refused = await call(place, ["up", "--no-build"], on);
+  assert.deepEqual([refused.exitCode, refused.out], [1, ""]);
+  const yes = await call(place, ["up", "--no-build", "--yes"], on);
+  assert.equal(yes.exitCode, 0, yes.err);
   const gone = await call(place, ["down", "--yes"], allWell);
   assert.equal(gone.exitCode, 0, gone.err);
   assert.ok(gone.calls.some((one) => one.startsWith("terraform destroy")));

@@ -59,7 +59,7 @@ const extra: readonly ExtraFlag[] = [
     sentence: "the folder for the logs (default: experiment_results/logs/<stack>)",
     verbs: ["fetch"],
   },
-  { flags: "-y, --yes", sentence: "do not ask", verbs: ["down"] },
+  { flags: "-y, --yes", sentence: "do not ask", verbs: ["up", "down"] },
 ];
 
 /** The command with its words. */
@@ -144,14 +144,18 @@ async function up(asked: Asked): Promise<number> {
   return script(asked, "deploy.sh", [
     ...variablesOf(asked.call),
     ...(name === null ? [] : ["--name", name]),
+    ...yesOf(asked.call),
     ...(flags.run === false ? ["--no-run"] : []),
     ...(flags.build === false ? ["--no-build"] : []),
   ]);
 }
 
 async function down(asked: Asked): Promise<number> {
-  const yes = asked.call.flags.yes === true ? ["--yes"] : [];
-  return script(asked, "destroy.sh", [...yes, ...variablesOf(asked.call)]);
+  return script(asked, "destroy.sh", [...yesOf(asked.call), ...variablesOf(asked.call)]);
+}
+
+function yesOf({ flags }: Asked["call"]): string[] {
+  return flags.yes === true ? ["--yes"] : [];
 }
 
 async function status({ call, place }: Asked): Promise<number> {
