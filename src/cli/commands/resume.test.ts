@@ -6,8 +6,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { writeSampleMnist } from "../../data/testing/sample-files.js";
+import { PacelineError } from "../../errors.js";
+import type { OptionKey } from "../../options/options.js";
+import { resolve } from "../../options/resolve.js";
+import { prepareRun } from "../../runtime/run-preparation.js";
+import { diskFiles } from "../../store/files.js";
+import { ledFiles } from "../../store/led-files.js";
 import { lockFolder } from "../../store/runs/folder-lock.js";
 import { runProgram } from "../program.js";
+import { findResumedRun } from "../resumed-run.js";
 
 let folder = "";
 let runs: string[] = [];
@@ -62,6 +69,9 @@ test("a run goes on with what its folder says, and each difference is told", asy
     );
     assert.equal(await readFile(result, "utf8"), written);
   }
+  const asJson = await call(["resume", "whole", "--json", ...runs]);
+  assert.equal(asJson.exitCode, 0, asJson.err);
+  assert.deepEqual(JSON.parse(asJson.out), JSON.parse(written));
   const { exitCode, err } = await call(["resume", "whole", ...runs, "--epochs", "2"]);
   assert.equal(exitCode, 0, err);
   assert.match(err, /^--epochs is 2 \(flag --epochs\); the run had 1$/m);
@@ -167,6 +177,24 @@ test("going back moves what came later aside, and --keep keeps what is written",
   assert.match(err, /^warning: later checkpoints \(step 8, 10\) are moved to .*retired$/m);
   assert.deepEqual(await stepsOf("back"), ["retired", "step-10"]);
   assert.deepEqual(await stepsOf("back", "retired"), ["step-10", "step-8"]);
+});
+
+test("what came later is moved by the files that the run is written with", async () => {
+  assert.equal((await call(begin("led"))).exitCode, 0);
+  const from = join(folder, "runs", "led", "checkpoints", "step-4");
+  const text = new Map<OptionKey, string>([
+    ...(await findResumedRun({ ...resolve("baseline", {}).options, resume: from }))!.values,
+    ...([
+      ["resume", from],
+      ["runDir", join(folder, "runs")],
+    ] as const),
+  ]);
+  const { options } = resolve("baseline", { flags: text });
+  const lost = new PacelineError("storage", "another coordinator leads");
+  const files = ledFiles(diskFiles, () => Promise.reject(lost));
+  const begun = prepareRun(options, "", undefined, undefined, false, files);
+  await assert.rejects(begun, (thrown) => thrown === lost);
+  assert.ok((await stepsOf("led")).includes("step-10"), "who does not lead moves nothing");
 });
 
 test("a broken latest checkpoint is passed over, and by its path refused", async () => {
