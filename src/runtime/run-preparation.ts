@@ -91,7 +91,7 @@ export async function prepareRun(
   };
   const directory = await openRunDirectory(request, files);
   const switched = switchedNotices(draft, resume);
-  const begun = await goBack(resumed, directory).catch(async (thrown: unknown) => {
+  const begun = await goBack(resumed, directory, files).catch(async (thrown: unknown) => {
     await directory.close();
     throw thrown;
   });
@@ -251,7 +251,11 @@ function switchedNotices(
 }
 
 /** In the folder of the run: whatever came after the checkpoint is no part of it any more. */
-async function goBack(resumed: Resumed | null, { path }: RunDirectory): Promise<Notice[]> {
+async function goBack(
+  resumed: Resumed | null,
+  { path }: RunDirectory,
+  files: Files,
+): Promise<Notice[]> {
   if (resumed === null) return [];
   const { point, checkpoint, name } = resumed;
   const notices = skippedNotices(point);
@@ -259,7 +263,7 @@ async function goBack(resumed: Resumed | null, { path }: RunDirectory): Promise<
   const where = `step ${globalStep}, ${examples} examples trained`;
   notices.push({ kind: "info", text: `continues from ${point.path} (${where})` });
   if (name === null) return notices;
-  return [...notices, ...(await retireNotices(path, point.step))];
+  return [...notices, ...(await retireNotices(path, point.step, files))];
 }
 
 /**

@@ -10,8 +10,7 @@ import { PacelineError } from "../../errors.js";
 import type { OptionKey } from "../../options/options.js";
 import { resolve } from "../../options/resolve.js";
 import { prepareRun } from "../../runtime/run-preparation.js";
-import { diskFiles } from "../../store/files.js";
-import { ledFiles } from "../../store/led-files.js";
+import { aroundFiles, diskFiles } from "../../store/files.js";
 import { lockFolder } from "../../store/runs/folder-lock.js";
 import { runProgram } from "../program.js";
 import { findResumedRun } from "../resumed-run.js";
@@ -191,7 +190,10 @@ test("what came later is moved by the files that the run is written with", async
   ]);
   const { options } = resolve("baseline", { flags: text });
   const lost = new PacelineError("storage", "another coordinator leads");
-  const files = ledFiles(diskFiles, () => Promise.reject(lost));
+  const files = aroundFiles(diskFiles, (verb, path, action) => {
+    const isRetired = /^rename/.test(verb) && path.includes("retired");
+    return isRetired ? Promise.reject(lost) : action();
+  });
   const begun = prepareRun(options, "", undefined, undefined, false, files);
   await assert.rejects(begun, (thrown) => thrown === lost);
   assert.ok((await stepsOf("led")).includes("step-10"), "who does not lead moves nothing");
