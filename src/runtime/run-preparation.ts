@@ -279,6 +279,7 @@ function assertResumable(
   const before = manifest.spec;
   const problem = planProblem(before);
   if (problem !== null) throw new PacelineError("checkpoint", `its spec's protocol: ${problem}`);
+  demandSameKind(before, spec);
   const fixed: readonly [string, unknown, unknown][] = [
     ["--optimizer", before.updateRule.name, spec.updateRule.name],
     ["--data", before.data, spec.data],
@@ -304,6 +305,20 @@ function assertResumable(
   const sentence = `data set ${spec.data} here has ${difference} as the checkpoint's`;
   const remedy = "give the files that it was trained on, or start over without --resume";
   throw new PacelineError("data", `${sentence}: ${remedy}`);
+}
+
+/** A mode with local steps goes on from no checkpoint of one without them, nor the other way. */
+function demandSameKind(before: RunSpec, spec: RunSpec): void {
+  const [was, is] = [localStepsOf(before), localStepsOf(spec)];
+  if ((was === null) === (is === null)) return;
+  const told = (run: RunSpec, local: LocalSteps | null) =>
+    `--mode ${run.protocol.mode}, ${local === null ? "without" : local.count} local steps`;
+  const sentence = `the checkpoint was written with ${told(before, was)}`;
+  const remedy = "keep its mode, or start over without --resume";
+  throw new PacelineError(
+    "checkpoint",
+    `${sentence}, and this run has ${told(spec, is)}: ${remedy}`,
+  );
 }
 
 /** What may differ between the data before and here, in sentences. */

@@ -178,6 +178,56 @@ test("going back moves what came later aside, and --keep keeps what is written",
   assert.deepEqual(await stepsOf("back", "retired"), ["step-10", "step-8"]);
 });
 
+test("a mode or a plan said anew takes the place of the run's plan", async () => {
+  assert.equal((await call(begin("paced"))).exitCode, 0);
+  const base =
+    "model: logistic\ndata: mnist-parity\nbatch-size: 40\nworkers: 1\nservers: 1\n" +
+    `data-dir: ${join(folder, "data")}\n`;
+  const plan = 'plan: "bsp:50%,asp"\nhparams: "lr=0.1;lr=0.05"\nckpt-frequency: "5it,5it"\n';
+  const order = 'switch-order: "10"\ntrain-steps: "12"\n';
+  const planAgain = ["--hparams", "lr=0.3;lr=0.2"];
+  const cases = [
+    [plan, [], "bsp-asp"],
+    [plan, ["--mode", "bsp"], "bsp-asp"],
+    [plan, ["--mode", "asp"], "asp"],
+    [plan, ["--plan", "none"], "bsp"],
+    [plan, ["--plan", "bsp:25%,ssp"], "bsp-ssp"],
+    [plan, planAgain, "bsp-asp"],
+    [plan, ["--switch-order", "01", "--train-steps", "20"], "asp-bsp"],
+    [order, ["--mode", "asp"], "asp"],
+    [order, ["--switch-order", "none"], "bsp"],
+    [order, ["--switch-order", "01"], "asp-bsp"],
+    [order, ["--plan", "bsp:25%,ssp"], "bsp-ssp"],
+    [plan.replace("plan:", "mode: asp\nplan:"), ["--plan", "none"], "asp"],
+  ] as const;
+  for (const [pace, words, expected] of cases) {
+    writeFileSync(join(folder, "runs", "paced", "config.yaml"), `${base}${pace}`);
+    const { exitCode, out, err } = await call([
+      "resume",
+      "paced",
+      "-e",
+      "4",
+      "--dry-run",
+      ...words,
+      ...runs,
+    ]);
+    assert.equal(exitCode, 0, `${words.join(" ")}: ${err}`);
+    assert.match(out, new RegExp(`^pace +${expected}$`, "m"), words.join(" "));
+  }
+});
+
+test("local steps are refused beside a checkpoint without them, with a way out", async () => {
+  assert.equal((await call(begin("steps"))).exitCode, 0);
+  const { exitCode, err } = await call([
+    ...["coordinator", "--resume", "steps", "-e", "2", "--mode", "local", "--port", "0"],
+    ...["--start-timeout", "1s", "--data-dir", join(folder, "data"), ...runs],
+  ]);
+  assert.equal(exitCode, 6, err);
+  const sentence =
+    "written with --mode bsp, without local steps, and this run has --mode local, 20 local steps";
+  assert.ok(err.includes(`${sentence}: keep its mode, or start over without --resume`), err);
+});
+
 test("what came later is moved by the files that the run is written with", async () => {
   assert.equal((await call(begin("led"))).exitCode, 0);
   const from = join(folder, "runs", "led", "checkpoints", "step-4");
