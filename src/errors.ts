@@ -115,3 +115,16 @@ export function toPacelineError(thrown: unknown, code?: ErrorCode): PacelineErro
   }
   return new PacelineError(code ?? "internal", message, { cause: thrown });
 }
+
+/**
+ * One failure in place of those of several alternatives, of which none has come off: what went
+ * wrong with each, and each remedy once. One that no second attempt mends decides on the code.
+ */
+export function failureOfAll(failures: readonly PacelineError[]): PacelineError {
+  const deciding = failures.find(({ retryable }) => !retryable) ?? failures.at(-1);
+  if (deciding === undefined || failures.length === 1) return deciding ?? toPacelineError(null);
+  const parts = failures.map(({ message }) => /^(.*?)(?:; (.*))?$/s.exec(message) ?? []);
+  const texts = [...parts.map(([, what]) => what), ...parts.map(([, , remedy]) => remedy)];
+  const message = [...new Set(texts)].filter((text) => text !== undefined).join("; ");
+  return new PacelineError(deciding.code, message, { cause: deciding.cause });
+}

@@ -6,19 +6,20 @@ cd "$(dirname "$0")"
 
 usage() {
   cat << 'END'
-usage: ./deploy.sh [-var NAME=VALUE]... [-var-file FILE]... [--no-run] [--no-build] [--name RUN]
+usage: ./deploy.sh [-var NAME=VALUE]... [-var-file FILE]... [--no-run] [--no-build] [--name RUN] [--yes]
 
   -var, -var-file   variables, as terraform takes them: give the same ones each time
   --no-run          do not start a run
   --no-build        take the images that were pushed before
   --name RUN        name of the run
+  --yes             do not ask where a run is on
 
   ./deploy.sh -var-file dev.tfvars
   ./deploy.sh -var server_mode=async -var worker_count=8
 END
 }
 
-run=yes build=yes run_arguments=()
+run=yes build=yes yes=no run_arguments=()
 while [ $# -gt 0 ]; do
   case "$1" in
     -var | -var-file)
@@ -29,6 +30,7 @@ while [ $# -gt 0 ]; do
     -var=* | -var-file=*) take_variable "$1" ;;
     --no-run) run=no ;;
     --no-build) build=no ;;
+    --yes | -y) yes=yes ;;
     --name)
       [ $# -gt 1 ] || die "--name needs a value" "see ./deploy.sh --help"
       run_arguments+=(--name "$2")
@@ -84,6 +86,34 @@ if [ -n "$clash" ] && [ "$clash" != None ] && ! terraform state list 2> /dev/nul
   die "there is a cluster $clash already, and it is not of this folder's state" \
     "another stack has the name: choose another with -var environment=test, or -var project_name=..." \
     "or work where that stack's state file is"
+fi
+
+if [ -n "$present" ]; then
+  problem=
+  submitted=$(aws ecs list-tasks --cluster "$present" --family "$name-submit" --query taskArns \
+    --output text 2>&1) || problem=$submitted
+  case "$problem" in
+    *ClusterNotFound*) submitted= ;;
+    ?*)
+      [ "$yes" = yes ] || die "it can't be told whether a run is on in $present: $problem" \
+        "nothing was changed; run this again, or add --yes to go on without knowing"
+      submitted=
+      ;;
+  esac
+  for task in $submitted; do
+    case "$task" in arn:*) ;; *) continue ;; esac
+    say "a run is on in $present (task ${task##*/})"
+    asks=yes
+  done
+  if [ "${asks:-no}" = yes ]; then
+    say "where images or variables differ its tasks are renewed: it writes a checkpoint, and goes on from there"
+    if [ "$yes" = no ]; then
+      [ -t 0 ] || die "nothing was changed: nobody is there to be asked" "wait for its end, or add --yes"
+      printf 'Change %s now? Type its name: ' "$name" >&2
+      read -r answer
+      [ "$answer" = "$name" ] || die "nothing was changed"
+    fi
+  fi
 fi
 
 # demand_quota CODE UNITS WHAT

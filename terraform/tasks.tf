@@ -69,8 +69,9 @@ locals {
     PACELINE_DRAIN_WITHIN = "100s"
   })
 
-  # What is trained, and by how many: `paceline submit` reads it.
-  submit_environment = merge(var.run_options, {
+  # What is trained, and by how many: `paceline submit` reads it. What a worker on Spot had still to
+  # do of an epoch when it went is dealt to others, unless run_options say otherwise.
+  submit_environment = merge(var.worker_spot ? { PACELINE_FEED = "leased" } : {}, var.run_options, {
     DATA_MOUNT               = "/data"
     PARAMETER_SERVER_ADDRESS = local.coordinator_address
     SERVER_MODE              = var.server_mode

@@ -7,6 +7,7 @@ import {
   type Answer,
   type Answers,
   allWell,
+  but,
   callsOf,
   makeScripts,
   outputs,
@@ -150,6 +151,32 @@ test("logs and fetch take a role, a filter and a span", async (context) => {
   assert.match(none.err, /have no such lines; look further back/);
 });
 
+test("fetch replaces no file that has lines which did not come this time", async (context) => {
+  const place = await awsPlace(context);
+  const fetched = (lines: readonly string[], ...more: string[]) => {
+    const from = (message: string) => ({ logStreamName: "server/parameter-server-0/2b", message });
+    const out = JSON.stringify({ events: lines.map(from) });
+    const aws = [{ to: "logs*parameter-server*", out }];
+    return call(place, ["fetch", "--out", "logs", ...more], { aws, terraform: [stackAnswer] });
+  };
+  const path = "logs/distributed-ps-dev-parameter-server/server-2b.log";
+  const text = () => readFile(place.path(path), "utf8");
+  assert.equal((await fetched(["begun", "step", "step"])).out, `${path}  3 lines\n`);
+  const longer = await fetched(["begun", "step", "step", "done"]);
+  assert.equal(longer.out, `${path}  4 lines\n`);
+  assert.equal(await text(), "begun\nstep\nstep\ndone\n");
+  const shorter = await fetched(["step", "done"], "--since", "30m");
+  assert.deepEqual([shorter.exitCode, await text()], [0, "begun\nstep\nstep\ndone\n"]);
+  assert.equal(shorter.out, `${path}  2 lines, kept as it was: it has these and 2 more\n`);
+  const json = JSON.parse((await fetched(["done"], "--json")).out);
+  assert.deepEqual(json.fetched, [{ path, lines: 1, moreBefore: 3 }]);
+  // What is there may be of a stream that has since lost its first lines and gained others.
+  const other = await fetched(["step", "done", "another step", "ended"]);
+  assert.equal(other.exitCode, 1);
+  assert.match(other.err, /server-2b\.log has 2 lines that did not come .* 2 new .* --out/);
+  assert.equal(await text(), "begun\nstep\nstep\ndone\n");
+});
+
 test("plan tells the changes and the cost by the hour", async (context) => {
   const place = await awsPlace(context);
   const resource = (type: string, name: string, own: object) => ({ type, name, values: own });
@@ -191,6 +218,12 @@ test("up and down run the scripts of terraform/", async (context) => {
   assert.ok(!made.calls.some((one) => one.startsWith("docker")));
   assert.ok(made.calls.some((one) => one.includes('"PACELINE_NAME","value":"first"')));
   assert.match(made.out, /The stack is up/);
+  const task = "arn:aws:ecs:us-west-2:1:task/distributed-ps-dev-cluster/0123";
+  const on = but("aws", { to: "ecs list-tasks*submit*", out: task });
+  const refused = await call(place, ["up", "--no-build"], on);
+  assert.deepEqual([refused.exitCode, refused.out], [1, ""]);
+  const yes = await call(place, ["up", "--no-build", "--yes"], on);
+  assert.equal(yes.exitCode, 0, yes.err);
   const gone = await call(place, ["down", "--yes"], allWell);
   assert.equal(gone.exitCode, 0, gone.err);
   assert.ok(gone.calls.some((one) => one.startsWith("terraform destroy")));

@@ -132,6 +132,35 @@ test("deploy.sh explains what stands in the way before it makes anything", async
   assert.deepEqual(unknown.calls, []);
 });
 
+test("deploy.sh asks before it changes a stack in which a run is on", async (context) => {
+  const place = await makePlace(context);
+  await makeScripts(place);
+  const task = "arn:aws:ecs:us-west-2:1:task/distributed-ps-dev-cluster/0123";
+  const on = but("aws", { to: "ecs list-tasks*--family distributed-ps-dev-submit*", out: task });
+  const refused = await runScript(place, ["deploy.sh", "--no-build"], on);
+  assert.equal(refused.exitCode, 1);
+  assert.match(refused.err, /a run is on in distributed-ps-dev-cluster \(task 0123\)\n/);
+  assert.match(refused.err, /writes a checkpoint.*goes on.*\n.*nobody is there.*\n {2}.*--yes/);
+  assert.deepEqual(
+    refused.calls.filter((call) => nothing.test(call)),
+    [],
+  );
+  const told = await runScript(place, ["deploy.sh", "--no-build", "--yes"], on);
+  assert.equal(told.exitCode, 0, told.err);
+  assert.match(told.err, /a run is on in distributed-ps-dev-cluster \(task 0123\)\n/);
+  assert.ok(told.calls.includes("terraform apply -input=false -auto-approve"));
+  const failing = { to: "ecs list-tasks*", err: "ThrottlingException", exitCode: 254 };
+  const unknown = await runScript(place, ["deploy.sh", "--no-build"], but("aws", failing));
+  assert.match(unknown.err, /can't be told whether a run is on .*: ThrottlingException\n.*--yes/);
+  assert.deepEqual(
+    unknown.calls.filter((call) => nothing.test(call)),
+    [],
+  );
+  const gone = { to: "ecs list-tasks*", err: "ClusterNotFoundException", exitCode: 254 };
+  const half = await runScript(place, ["deploy.sh", "--no-build"], but("aws", gone));
+  assert.equal(half.exitCode, 0, half.err);
+});
+
 test("deploy.sh explains what fails on the way, and may be run again", async (context) => {
   const place = await makePlace(context);
   await makeScripts(place);

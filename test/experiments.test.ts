@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { readStudyResults } from "../dist/study/read-results.js";
 import { makePlace, type Place, until } from "./run-paceline.js";
@@ -126,6 +126,26 @@ test("a matrix that is wrong is refused before anything runs", async (context) =
   const { exitCode, err } = await place.call(["experiments", "run", "matrix.yaml"]);
   assert.equal(exitCode, 2);
   assert.match(err, /^paceline: "wrokers" in matrix\.yaml line 3, .* \(did you mean workers\?\)/);
+});
+
+test("a dry run refuses what train --dry-run refuses of a cell", async (context) => {
+  const place = await makePlace(context);
+  const text =
+    "base: {model: logistic, data: mnist-parity, epochs: 1, workers: 2}\n" +
+    "axes:\n  chunk-values: [64, 4096]\n  token-file: [none, no-such-token]\n" +
+    "include:\n  - {data: no-such-set, chunk-values: 64}\n";
+  await writeFile(place.path("matrix.yaml"), text);
+  const words = ["experiments", "run", "matrix.yaml", "--dry-run"];
+  const { exitCode, out, err } = await place.call([...words, "--json"]);
+  const { cells } = JSON.parse(out) as { cells: { name: string; problem: string | null }[] };
+  const wrong = cells.filter(({ problem }) => problem !== null);
+  assert.deepEqual([cells.length, wrong.length, exitCode], [5, 3, 2], out);
+  for (const { name, problem } of wrong) {
+    assert.match(problem ?? "", /no-such-token|no-such-set/);
+    assert.ok(err.includes(`${name}: ${problem}\n`), err);
+  }
+  assert.equal((await place.call(words)).exitCode, 2);
+  assert.deepEqual((await readdir(place.folder)).sort(), ["data", "matrix.yaml"]);
 });
 
 test("a search for a switch runs what it needs, and nothing again", async (context) => {

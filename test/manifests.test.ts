@@ -185,6 +185,29 @@ describe("the manifests", () => {
     }
   });
 
+  test("ask for as much of a node as docs/operating/kubernetes.md says", () => {
+    const page = read("docs/operating/kubernetes.md");
+    for (const folder of overlays) {
+      const asked = build(folder).flatMap((manifest) => {
+        const { replicas: count, template } = manifest.spec ?? {};
+        if (template === undefined) return [];
+        const { cpu, memory } = template.spec.containers[0].resources.requests;
+        const cores = cpu.endsWith("m") ? Number.parseInt(cpu, 10) / 1000 : Number(cpu);
+        const mib = Number.parseInt(memory, 10) * (memory.endsWith("Gi") ? 1024 : 1);
+        return [{ isWorker: manifest.metadata.name === "paceline-worker", count, cores, mib }];
+      });
+      const [workers] = asked.filter(({ isWorker }) => isWorker);
+      const others = asked.filter(({ isWorker }) => !isWorker);
+      const cores = others.reduce((sum, one) => sum + one.count * one.cores, 0);
+      const mib = others.reduce((sum, one) => sum + one.count * one.mib, 0);
+      const row = new RegExp(
+        `\\| \`k8s/${folder}\` \\| ${workers?.count} x ${workers?.cores} cores, ` +
+          `${workers?.mib} MiB.* \\| ${Number(cores.toFixed(3))} cores, ${mib} MiB \\|`,
+      );
+      assert.match(page, row);
+    }
+  });
+
   test("are built by kubectl as they are built here, where there is a kubectl", (context) => {
     if (spawnSync("kubectl", ["version", "--client"]).status !== 0) {
       context.diagnostic("there is no kubectl here: what it builds is not compared");

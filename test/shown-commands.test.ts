@@ -17,18 +17,24 @@ const pages = [
 
 interface Shown {
   readonly place: string;
+  /** It runs in a coordinator's container, whose environment says where that is. */
+  readonly isInside: boolean;
   readonly words: readonly string[];
 }
 
-/** Commands in blocks and in inline code, by either name; a line that ends in \ goes on. */
+/**
+ * Commands in blocks and in inline code, by either name, also such as are run in a container or read
+ * what another program writes; a line that ends in \ goes on.
+ */
 function commandsOf(place: string, text: string): Shown[] {
   const whole = text.replace(/\s*\\\n\s*/g, " ");
   const command =
-    /(?:^|`|\$ )(?:paceline|node dist\/cli\/main\.js) ([^`\n]+?)(?:`|\s{2,}.*|\s+#.*|$)/gm;
-  return [...whole.matchAll(command)].map(([, line]) => {
+    /(^|`|\$ |\| | exec .* )(?:paceline|node dist\/cli\/main\.js) ([^`\n]+?)(?:`|\s{2,}.*|\s+#.*|$)/gm;
+  return [...whole.matchAll(command)].map(([, before, line]) => {
     // What follows a pipe or a redirection is the shell's; a word in capitals stands for a value.
     const own = line!.split(/\s[|>&]/)[0]!.trim();
-    return { place, words: own.split(/\s+/) };
+    const words = own.replaceAll(/\$\{?workers\}?/g, "8").split(/\s+/);
+    return { place, isInside: before!.startsWith(" exec "), words };
   });
 }
 
@@ -59,7 +65,7 @@ describe("commands that documents and help show", () => {
       assert.ok(names.has(name), name);
     }
   });
-  for (const { place, words } of shown) {
+  for (const { place, isInside, words } of shown) {
     if (words[0]!.startsWith("-")) continue;
     if (words.length === 1 || words.some((word) => /^[A-Z]+$/.test(word))) {
       test(`${place}: there is paceline ${words[0]}`, () => {
@@ -72,7 +78,8 @@ describe("commands that documents and help show", () => {
       const sink = { write: (text: string) => (told += text) };
       const own = words.map((word) => (word === "run.yaml" ? "configs/demo-bsp.yaml" : word));
       const before = calls.length;
-      const environment = { PACELINE_RUN_DIR: join(root, "test", "no-runs") };
+      const inside = isInside ? { PACELINE_COORDINATOR: "coordinator:8000" } : {};
+      const environment = { PACELINE_RUN_DIR: join(root, "test", "no-runs"), ...inside };
       const host = { stdout: sink, stderr: sink, environment, isTerminal: false };
       const exitCode = await runProgram(own, host);
       if (own[0] === "resume" || own.includes("--resume")) {

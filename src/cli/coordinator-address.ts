@@ -1,7 +1,7 @@
 /** What commands that ask a coordinator something are given. */
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { PacelineError } from "../errors.js";
+import { failureOfAll, PacelineError, toPacelineError } from "../errors.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
 import { isLocked } from "../store/runs/folder-lock.js";
 import type { Transport } from "../transport/transport.js";
@@ -16,7 +16,7 @@ export interface AdminCall {
 
 /**
  * The address given; of several, as a coordinator with standbys has, the first that answers.
- * @throws PacelineError `usage` where none is given, and as the last of several does.
+ * @throws PacelineError `usage` where none is given, and, of several, where none answers.
  */
 export async function coordinatorAddress(
   { coordinator }: AdminCall["options"],
@@ -26,14 +26,17 @@ export async function coordinatorAddress(
     throw new PacelineError("usage", "where does the coordinator listen? Give --coordinator");
   }
   const addresses = coordinator.split(",");
-  for (const address of addresses.slice(0, -1)) {
-    const answers = await transport.status(address).then(
-      () => true,
-      () => false,
-    );
-    if (answers) return address;
+  if (addresses.length === 1) return coordinator;
+  const failures: PacelineError[] = [];
+  for (const address of addresses) {
+    try {
+      await transport.status(address);
+      return address;
+    } catch (thrown) {
+      failures.push(toPacelineError(thrown));
+    }
   }
-  return addresses.at(-1)!;
+  throw failureOfAll(failures);
 }
 
 /**

@@ -261,7 +261,7 @@ async function continued(plan: CommandPlan, given: Given, host: ProgramHost) {
   if (run === null) return fresh;
   const resumed = resolve(plan.options, { ...given, run });
   for (const line of differences(plan.options, run, resumed)) host.stderr.write(`${line}\n`);
-  const isOver = await tellNothingLeft(run, resumed.options, host.stderr);
+  const isOver = await tellNothingLeft(run, resumed.options, host);
   return { resolution: resumed, isOver, goesOn: false };
 }
 

@@ -9,7 +9,7 @@ import { readConfigText } from "../options/config-file.js";
 import type { CommandName } from "../options/option-row.js";
 import { keysOf, type OptionKey, rowOf } from "../options/options.js";
 import type { Resolution, Written } from "../options/resolve.js";
-import type { ResolvedOptions, TextSink } from "../options/resolved-options.js";
+import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
 import { goesOn, nothingLeft } from "../runtime/run-preparation.js";
 import { orMissing, readCheckpoint } from "../store/checkpoint/checkpoint.js";
 import {
@@ -124,13 +124,13 @@ function differs(key: OptionKey, values: Written, options: ResolvedOptions): boo
 }
 
 /**
- * Says, where the run is done and asked for nothing further, that nothing is left to train; then
- * the exit code is that of a run that is done.
+ * Says, where the run is done and asked for nothing further, that nothing is left to train, and
+ * with --json prints its result again; then the exit code is that of a run that is done.
  */
 export async function tellNothingLeft(
   { manifest, point, values }: ResumedRun,
   options: ResolvedOptions,
-  stderr: TextSink,
+  { stdout, stderr }: Pick<CommandIo, "stdout" | "stderr">,
 ): Promise<boolean> {
   // What the run can't go on with is refused where it would begin.
   const isOther = fixed.some((key) => differs(key, values, options));
@@ -141,5 +141,9 @@ export async function tellNothingLeft(
   const sound = await readSound(point, readCheckpoint);
   if (sound.point.path !== point.path) return false;
   stderr.write(`run ${manifest.spec.name} ${nothing}\n`);
+  if (!options.json) return true;
+  const { readExperimentFile } = await import("../store/runs/experiment-file.js");
+  const result = await readExperimentFile(join(point.runDirectory ?? "", "result.json"));
+  stdout.write(`${JSON.stringify(result)}\n`);
   return true;
 }

@@ -1,7 +1,8 @@
 /** The logs of a stack: shown as they come, or fetched into a folder, a file for each task. */
-import { writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PacelineError } from "../errors.js";
+import { diskFiles, writeTextAtomically } from "../store/files.js";
 import { makeFolders } from "../store/folders.js";
 import { reasonOf } from "../system-reason.js";
 import { jsonOf, type ProgramOutput, type ProgramPlace, runProgramHere } from "./outer-program.js";
@@ -25,7 +26,10 @@ export interface LogChoice {
 /** A file that was fetched. */
 export interface FetchedLog {
   readonly path: string;
+  /** That came this time. */
   readonly lines: number;
+  /** How many more the file has had already: it is as it was; null where it was written. */
+  readonly moreBefore: number | null;
 }
 
 const unitsMs: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -58,8 +62,10 @@ export async function showLogs(
 }
 
 /**
- * Writes each stream of the logs to a file `<group>/<role>-<task>.log` below a folder.
- * @throws PacelineError of the program; `storage` where a file can't be written.
+ * Writes each stream of the logs to a file `<group>/<role>-<task>.log` below a folder. A file that
+ * has lines which did not come stays as it is: CloudWatch may have them no longer.
+ * @throws PacelineError of the program; `storage` where a file can't be written, or where one that
+ * stays lacks some of what came, once all others are written.
  */
 export async function fetchLogs(
   stack: Stack,
@@ -69,6 +75,7 @@ export async function fetchLogs(
   nowMs: number,
 ): Promise<FetchedLog[]> {
   const fetched: FetchedLog[] = [];
+  const refused: string[] = [];
   for (const group of groupsOf(stack, role)) {
     const words = ["logs", "filter-log-events", "--log-group-name", group];
     const prefix = role === null ? [] : ["--log-stream-name-prefix", `${role}/`];
@@ -88,11 +95,21 @@ export async function fetchLogs(
     const below = join(folder, group.split("/").at(-1) ?? "logs");
     for (const [stream, lines] of streams) {
       const path = join(below, fileOf(stream));
-      await keep(below, path, lines);
-      fetched.push({ path, lines: lines.length });
+      const before = await linesAt(path);
+      const lost = countMissing(before, lines);
+      const fresh = countMissing(lines, before);
+      if (lost === 0) await write(below, path, lines);
+      if (lost > 0 && fresh > 0) {
+        const sentence = `${path} has ${lost} lines that did not come this time, and lacks`;
+        refused.push(`${sentence} ${fresh} new ones`);
+      } else {
+        fetched.push({ path, lines: lines.length, moreBefore: lost === 0 ? null : lost });
+      }
     }
   }
-  return fetched;
+  if (refused.length === 0) return fetched;
+  const remedy = "they are as they were; give another folder with --out";
+  throw new PacelineError("storage", `${refused.join("; ")}; ${remedy}`);
 }
 
 /** "worker/worker/0123abcd" becomes worker-0123abcd.log: the first word is the role. */
@@ -101,14 +118,41 @@ function fileOf(stream: string): string {
   return `${parts[0]}-${parts.at(-1)}.log`.replace(/[^\w.-]/g, "_");
 }
 
-async function keep(folder: string, path: string, lines: readonly string[]): Promise<void> {
+/** Of a file that was fetched before; none where there is no file. */
+async function linesAt(path: string): Promise<string[]> {
+  try {
+    return (await readFile(path, "utf8")).replace(/\n$/, "").split("\n");
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw unusable(path, "read", cause);
+  }
+}
+
+/** How many of some lines others lack, a line that comes twice counted twice. */
+function countMissing(lines: readonly string[], others: readonly string[]): number {
+  const counts = new Map<string, number>();
+  for (const line of others) counts.set(line, (counts.get(line) ?? 0) + 1);
+  let missing = 0;
+  for (const line of lines) {
+    const left = counts.get(line) ?? 0;
+    if (left === 0) missing += 1;
+    else counts.set(line, left - 1);
+  }
+  return missing;
+}
+
+async function write(folder: string, path: string, lines: readonly string[]): Promise<void> {
   try {
     await makeFolders(folder);
-    await writeFile(path, `${lines.join("\n")}\n`);
+    await writeTextAtomically(diskFiles, path, `${lines.join("\n")}\n`);
   } catch (cause) {
-    const sentence = `${path} can't be written (${reasonOf(cause)})`;
-    throw new PacelineError("storage", `${sentence}; give another folder with --out`, { cause });
+    throw unusable(path, "written", cause);
   }
+}
+
+function unusable(path: string, done: string, cause: unknown): PacelineError {
+  const sentence = `${path} can't be ${done} (${reasonOf(cause)})`;
+  return new PacelineError("storage", `${sentence}; give another folder with --out`, { cause });
 }
 
 /** Workers have a group of their own, all others share one. */

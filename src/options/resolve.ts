@@ -76,7 +76,7 @@ interface Found {
 
 /** Resolves every option; those that the command does not take have their defaults. */
 export function resolve(command: CommandName, written: Given): Resolution {
-  const given = withRules(command, written);
+  const given = withoutOldPace(command, withRules(command, written));
   const options: Record<string, unknown> = {};
   const origins: Record<string, Origin> = {};
   const taken = new Set(keysOf(command));
@@ -112,6 +112,42 @@ function withRules(command: CommandName, given: Given): Given {
   const rules = file.values.when.filter(({ match }) => [...match].every(holds));
   const values = new Map([...file.values, ...rules.flatMap(({ set }) => [...set])]);
   return { ...given, file: { path: file.path, values } };
+}
+
+/** What a run says of its plan, and what of that goes with the word that says which. */
+const planWords = ["plan", "switchOrder"] as const satisfies readonly OptionKey[];
+const ofPhases = ["trainSteps", "hparams", "ckptFrequency"] as const satisfies readonly OptionKey[];
+
+/**
+ * Another way to keep pace that is said beside a resumed run, as a mode or as a plan, takes the
+ * place of the run's own plan, whichever words that was said in.
+ */
+function withoutOldPace(command: CommandName, given: Given): Given {
+  const { run } = given;
+  if (run === undefined) return given;
+  const isAnew = (key: OptionKey) => {
+    const found = findText(key, command, given);
+    return found !== null && found.origin.kind !== "run";
+  };
+  const printed = (key: OptionKey, from: Given) => {
+    const { value } = resolveOne(key, command, from, false);
+    return rowOf(key).type.print(value as never);
+  };
+  const isOther = (key: OptionKey) => {
+    return isAnew(key) && printed(key, given) !== printed(key, { run });
+  };
+  const values = new Map(run.values);
+  const yields = (keys: readonly OptionKey[]) => {
+    for (const key of keys) values.delete(key);
+  };
+  const isSaid = (key: OptionKey) => isAnew(key) && printed(key, given) !== "none";
+  if (isOther("mode")) yields([...planWords, ...ofPhases]);
+  else if (planWords.some(isOther)) {
+    if (planWords.some(isSaid)) yields(planWords);
+    else yields(ofPhases);
+    if (isSaid("plan")) yields(["trainSteps"]);
+  }
+  return { ...given, run: { ...run, values } };
 }
 
 function shownInFile(key: OptionKey, text: string, path: string): string {

@@ -91,7 +91,7 @@ export async function prepareRun(
   };
   const directory = await openRunDirectory(request, files);
   const switched = switchedNotices(draft, resume);
-  const begun = await goBack(resumed, directory).catch(async (thrown: unknown) => {
+  const begun = await goBack(resumed, directory, files).catch(async (thrown: unknown) => {
     await directory.close();
     throw thrown;
   });
@@ -251,7 +251,11 @@ function switchedNotices(
 }
 
 /** In the folder of the run: whatever came after the checkpoint is no part of it any more. */
-async function goBack(resumed: Resumed | null, { path }: RunDirectory): Promise<Notice[]> {
+async function goBack(
+  resumed: Resumed | null,
+  { path }: RunDirectory,
+  files: Files,
+): Promise<Notice[]> {
   if (resumed === null) return [];
   const { point, checkpoint, name } = resumed;
   const notices = skippedNotices(point);
@@ -259,7 +263,7 @@ async function goBack(resumed: Resumed | null, { path }: RunDirectory): Promise<
   const where = `step ${globalStep}, ${examples} examples trained`;
   notices.push({ kind: "info", text: `continues from ${point.path} (${where})` });
   if (name === null) return notices;
-  return [...notices, ...(await retireNotices(path, point.step))];
+  return [...notices, ...(await retireNotices(path, point.step, files))];
 }
 
 /**
@@ -275,6 +279,7 @@ function assertResumable(
   const before = manifest.spec;
   const problem = planProblem(before);
   if (problem !== null) throw new PacelineError("checkpoint", `its spec's protocol: ${problem}`);
+  demandSameKind(before, spec);
   const fixed: readonly [string, unknown, unknown][] = [
     ["--optimizer", before.updateRule.name, spec.updateRule.name],
     ["--data", before.data, spec.data],
@@ -300,6 +305,20 @@ function assertResumable(
   const sentence = `data set ${spec.data} here has ${difference} as the checkpoint's`;
   const remedy = "give the files that it was trained on, or start over without --resume";
   throw new PacelineError("data", `${sentence}: ${remedy}`);
+}
+
+/** A mode with local steps goes on from no checkpoint of one without them, nor the other way. */
+function demandSameKind(before: RunSpec, spec: RunSpec): void {
+  const [was, is] = [localStepsOf(before), localStepsOf(spec)];
+  if ((was === null) === (is === null)) return;
+  const told = (run: RunSpec, local: LocalSteps | null) =>
+    `--mode ${run.protocol.mode}, ${local === null ? "without" : local.count} local steps`;
+  const sentence = `the checkpoint was written with ${told(before, was)}`;
+  const remedy = "keep its mode, or start over without --resume";
+  throw new PacelineError(
+    "checkpoint",
+    `${sentence}, and this run has ${told(spec, is)}: ${remedy}`,
+  );
 }
 
 /** What may differ between the data before and here, in sentences. */

@@ -56,6 +56,17 @@ export function systemError(thrown: unknown): PacelineError | null {
   return new PacelineError("storage", message, { cause: thrown, details });
 }
 
+/** What a write comes to that went into a file without a name. */
+export function removedError(path: string): PacelineError {
+  const sentence = `${path} was removed while it was written; lines until then are lost`;
+  return new PacelineError("storage", sentence, { details: { errno: "", path, removed: true } });
+}
+
+/** True for an error of `removedError`. */
+export function isRemoved(thrown: unknown): boolean {
+  return thrown instanceof PacelineError && thrown.details.removed === true;
+}
+
 /** True for a translated error whose cause is that the path does not exist. */
 export function isMissing(thrown: unknown): boolean {
   return thrown instanceof PacelineError && thrown.details.errno === "ENOENT";

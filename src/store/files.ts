@@ -8,7 +8,7 @@ import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { type ErrorCode, PacelineError } from "../errors.js";
-import { fileError } from "./file-errors.js";
+import { fileError, removedError } from "./file-errors.js";
 import { makeFolders } from "./folders.js";
 import { untilDiskGoesOn } from "./held-disk.js";
 
@@ -49,7 +49,10 @@ export interface Files {
   syncFolder(path: string): Promise<void>;
   /** Opens for writing, empty at first. */
   create(path: string): Promise<WritableFile>;
-  /** Opens for writing behind the first `bytes` bytes, which are kept; the rest is cut off. */
+  /**
+   * Opens for writing behind the first `bytes` bytes, which are kept; the rest is cut off. A write
+   * to a file that somebody has removed meanwhile is an error, which `isRemoved` knows.
+   */
   append(path: string, bytes: number): Promise<WritableFile>;
   openFile(path: string): Promise<ReadableFile>;
 }
@@ -246,7 +249,13 @@ async function openForAppending(path: string, bytes: number): Promise<WritableFi
   const handle = await open(path, constants.O_RDWR | constants.O_CREAT);
   try {
     await handle.truncate(bytes);
-    return writableFile(handle, bytes);
+    const file = writableFile(handle, bytes);
+    const write = async (given: Uint8Array) => {
+      await file.write(given);
+      const { nlink } = await handle.stat();
+      if (nlink === 0) throw removedError(path);
+    };
+    return { ...file, write };
   } catch (thrown) {
     await handle.close();
     throw thrown;

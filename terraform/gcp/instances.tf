@@ -7,6 +7,14 @@ locals {
     server_port      = var.server_port
     bucket           = google_storage_bucket.runs.name
   }
+
+  # No series has all: c3 has no pd-standard, which is what a disk is where nothing is said; the
+  # newest have hyperdisks alone, and e2 has none.
+  disk_types = {
+    for type in distinct([var.coordinator_machine_type, var.worker_machine_type, var.evaluator_machine_type]) :
+    type => can(regex("^(c4|n4|m4|x4|h4)", type)) ? "hyperdisk-balanced" : "pd-balanced"
+  }
+
   common = templatefile("${path.module}/startup/common.sh", local.shared)
 }
 
@@ -22,6 +30,7 @@ resource "google_compute_instance" "coordinator" {
   boot_disk {
     initialize_params {
       image = var.image
+      type  = local.disk_types[var.coordinator_machine_type]
       size  = 50
     }
   }
@@ -57,6 +66,7 @@ resource "google_compute_instance" "worker" {
   boot_disk {
     initialize_params {
       image = var.image
+      type  = local.disk_types[var.worker_machine_type]
       size  = 30
     }
   }
@@ -101,6 +111,7 @@ resource "google_compute_instance" "evaluator" {
   boot_disk {
     initialize_params {
       image = var.image
+      type  = local.disk_types[var.evaluator_machine_type]
       size  = 50
     }
   }

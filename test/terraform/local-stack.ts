@@ -1,13 +1,21 @@
 /** The tasks of a stack as processes of this machine: in other places, and with less to do. */
 import assert from "node:assert/strict";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { freePort, mainPath, type Place, type RunningCommand } from "../run-paceline.js";
+import {
+  type Ended,
+  freePort,
+  mainPath,
+  type Place,
+  type RunningCommand,
+} from "../run-paceline.js";
 import { type Container, environmentOf } from "./terraform-runs.js";
 
 /** Starts tasks, each as its container would be started. */
 export interface LocalStack {
   /** @param more of the environment; @param through a program that starts it. */
   start(name: string, more?: Record<string, string>, through?: readonly string[]): RunningCommand;
+  /** What the health check of a task's container comes to, given the same environment. */
+  check(name: string, more: Record<string, string>): Promise<Ended>;
 }
 
 /** Makes certificates and a token, which tasks are given as ECS gives a secret. */
@@ -45,22 +53,40 @@ export async function localStack(
     "parameter-server-0": { PACELINE_PORT: "0", PACELINE_ADVERTISE: "" },
     submit: small,
   };
+  const containerOf = (name: string) => {
+    const container = containers.get(name);
+    assert.ok(container !== undefined, `no container ${name}`);
+    return container;
+  };
+  const environmentFor = (name: string, more: Record<string, string>) => {
+    const container = containerOf(name);
+    const secrets = container.secrets.map(({ name: variable, valueFrom }) => {
+      const key = valueFrom.split(":").at(-3) ?? "";
+      assert.ok(secret[key] !== undefined, `the secret has no ${key}`);
+      return [variable, secret[key]] as const;
+    });
+    return {
+      ...environmentOf(container),
+      ...(name === "coordinator" ? {} : { PARAMETER_SERVER_ADDRESS: `127.0.0.1:${port}` }),
+      ...{ ...here, ...there[name], ...Object.fromEntries(secrets), ...more },
+    };
+  };
   return {
     start(name, more = {}, through = []) {
-      const container = containers.get(name);
-      assert.ok(container !== undefined, `no container ${name}`);
-      const secrets = container.secrets.map(({ name: variable, valueFrom }) => {
-        const key = valueFrom.split(":").at(-3) ?? "";
-        assert.ok(secret[key] !== undefined, `the secret has no ${key}`);
-        return [variable, secret[key]] as const;
-      });
-      const environment = {
-        ...environmentOf(container),
-        ...(name === "coordinator" ? {} : { PARAMETER_SERVER_ADDRESS: `127.0.0.1:${port}` }),
-        ...{ ...here, ...there[name], ...Object.fromEntries(secrets), ...more },
-      };
-      const words = [...through, ...container.entryPoint, ...container.command, "sh"];
-      return place.start([], environment, words);
+      const { entryPoint, command } = containerOf(name);
+      return place.start([], environmentFor(name, more), [
+        ...through,
+        ...entryPoint,
+        ...command,
+        "sh",
+      ]);
+    },
+    check(name, more) {
+      const { command = [], timeout = 0 } = containerOf(name).healthCheck ?? {};
+      const [form, script = ""] = command;
+      assert.equal(form, "CMD-SHELL");
+      const words = ["/bin/sh", "-c", script, "sh"];
+      return place.start([], environmentFor(name, more), words).end(timeout * 1000);
     },
   };
 }

@@ -1,10 +1,10 @@
 /**
- * A provider of Terraform that knows the schemas of AWS and nothing of AWS: it answers the calls of
- * plugin protocol 5 that `terraform validate`, and `terraform test` with a mocked provider, make.
+ * A provider of Terraform that knows the schemas of AWS, or of Google Cloud, and nothing of either:
+ * it answers the calls of plugin protocol 5 that `terraform validate`, and `terraform test` with a mocked provider, make.
  * Terraform itself holds the configuration against the schemas, and a mocked provider plans,
  * applies and reads without asking. It is reached by TF_REATTACH_PROVIDERS: nothing is installed.
  *
- * The schemas are aws-schemas.json, see scripts/extract-aws-schemas.mjs: for each block its
+ * The schemas are aws-schemas.json and so on, see scripts/extract-provider-schemas.mjs: for each block its
  * arguments (a: name, type, and of r, o and c what is true of required, optional, computed) and
  * blocks (b: nesting n, fewest and most).
  */
@@ -26,7 +26,7 @@ interface NestedBlock extends Block {
 }
 
 /** The schemas of a provider. */
-export interface Schemas {
+interface Schemas {
   readonly provider: Block;
   readonly resources: Readonly<Record<string, Block>>;
   readonly data: Readonly<Record<string, Block>>;
@@ -44,15 +44,34 @@ const lengthTag = (field: number) => (field << 3) | 2;
 const numberTag = (field: number) => field << 3;
 const nestingNumbers = { single: 1, list: 2, set: 3 } as const;
 
-/** Reads the committed schemas. */
-export function awsSchemas(root: string): Schemas {
-  return JSON.parse(readFileSync(join(root, "test/terraform/aws-schemas.json"), "utf8"));
+/** Starts a provider for each of these names, with the schemas that are committed. */
+export async function startStubProviders(
+  root: string,
+  names: readonly string[],
+): Promise<StubProvider> {
+  const folder = mkdtempSync(join(tmpdir(), "paceline-provider-"));
+  const servers: Server[] = [];
+  const reattach: Record<string, object> = {};
+  for (const name of names) {
+    const file = join(root, "test", "terraform", `${name}-schemas.json`);
+    const path = join(folder, `${name}.sock`);
+    servers.push(await listen(JSON.parse(readFileSync(file, "utf8")) as Schemas, path));
+    const address = { Network: "unix", String: path };
+    reattach[`registry.terraform.io/hashicorp/${name}`] = {
+      ...{ Protocol: "grpc", ProtocolVersion: 5, Pid: process.pid, Test: true, Addr: address },
+    };
+  }
+  return {
+    environment: { TF_REATTACH_PROVIDERS: JSON.stringify(reattach) },
+    close() {
+      for (const server of servers) server.forceShutdown();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
 }
 
-/** Starts a provider of these schemas. */
-export async function startStubProvider(schemas: Schemas): Promise<StubProvider> {
-  const folder = mkdtempSync(join(tmpdir(), "paceline-provider-"));
-  const path = join(folder, "provider.sock");
+/** A server at a socket that answers for a provider of these schemas. */
+async function listen(schemas: Schemas, path: string): Promise<Server> {
   const server = new Server();
   const schema = encodeSchemas(schemas);
   const empty = new Uint8Array();
@@ -81,19 +100,7 @@ export async function startStubProvider(schemas: Schemas): Promise<StubProvider>
     const credentials = ServerCredentials.createInsecure();
     server.bindAsync(`unix:${path}`, credentials, (error) => (error ? reject(error) : resolve()));
   });
-  const address = { Network: "unix", String: path };
-  const reattach = {
-    "registry.terraform.io/hashicorp/aws": {
-      ...{ Protocol: "grpc", ProtocolVersion: 5, Pid: process.pid, Test: true, Addr: address },
-    },
-  };
-  return {
-    environment: { TF_REATTACH_PROVIDERS: JSON.stringify(reattach) },
-    close() {
-      server.forceShutdown();
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
+  return server;
 }
 
 type Done = (error: Error | null, response: Uint8Array) => void;

@@ -4,7 +4,7 @@ import { execFile, spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
-import { awsSchemas, type StubProvider, startStubProvider } from "./stub-provider.js";
+import { type StubProvider, startStubProviders } from "./stub-provider.js";
 
 /** The folder of the repository. */
 export const repository = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
@@ -26,6 +26,13 @@ export interface Container {
   readonly command: readonly string[];
   readonly environment: readonly { readonly name: string; readonly value: string }[];
   readonly secrets: readonly { readonly name: string; readonly valueFrom: string }[];
+  /** Seconds from SIGTERM to SIGKILL. */
+  readonly stopTimeout: number;
+  /** Null for a task that nobody looks after. */
+  readonly healthCheck: {
+    readonly command: readonly string[];
+    readonly timeout: number;
+  } | null;
   readonly logConfiguration: { readonly options: Readonly<Record<string, string>> };
 }
 
@@ -39,9 +46,12 @@ export function lackOfTerraform(): string | null {
   return isOld ? `terraform ${version} is older than ${oldest.join(".")}` : null;
 }
 
-/** Starts the stub; it goes when the test is over. */
-export async function stubProvider(context: TestContext): Promise<StubProvider> {
-  const provider = await startStubProvider(awsSchemas(repository));
+/** Starts a stub for each of these providers; they go when the test is over. */
+export async function stubProvider(
+  context: TestContext,
+  names: readonly string[] = ["aws"],
+): Promise<StubProvider> {
+  const provider = await startStubProviders(repository, names);
   context.after(() => provider.close());
   return provider;
 }

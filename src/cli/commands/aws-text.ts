@@ -1,6 +1,7 @@
-/** What `paceline aws plan` and `status` print for people. */
+/** What `paceline aws plan`, `status` and `fetch` print for people. */
 import { type CostLine, costPerHour } from "../../deploy/fargate-cost.js";
 import type { PlannedStack, Stack } from "../../deploy/stack.js";
+import type { FetchedLog } from "../../deploy/stack-logs.js";
 import type { StackStatus, TaskStatus } from "../../deploy/stack-status.js";
 
 /** The changes and the bill of a plan. */
@@ -8,6 +9,18 @@ export function planText({ changes }: PlannedStack, cost: readonly CostLine[]): 
   const words = Object.entries(changes).map(([action, count]) => `${count} to ${action}`);
   const head = words.length === 0 ? "nothing to change" : words.join(", ");
   return lines([head, "", ...bill(cost), "", usedBesides]);
+}
+
+/** The files that were fetched. */
+export function fetchedText(fetched: readonly FetchedLog[]): string {
+  return lines(
+    fetched.map(({ path, lines: count, moreBefore }) => {
+      const came = `${path}  ${count} lines`;
+      return moreBefore === null
+        ? came
+        : `${came}, kept as it was: it has these and ${moreBefore} more`;
+    }),
+  );
 }
 
 /** Services, tasks, stops and the bill of a stack. */

@@ -16,7 +16,7 @@ import {
 import { readStatus } from "../../deploy/stack-status.js";
 import { PacelineError } from "../../errors.js";
 import { alternatives } from "../../suggest.js";
-import { planText, statusText } from "./aws-text.js";
+import { fetchedText, planText, statusText } from "./aws-text.js";
 import type { Call, CommandPlan, ExtraFlag } from "./command-plan.js";
 
 const verbs = { plan, up, status, logs, fetch, down };
@@ -59,7 +59,7 @@ const extra: readonly ExtraFlag[] = [
     sentence: "the folder for the logs (default: experiment_results/logs/<stack>)",
     verbs: ["fetch"],
   },
-  { flags: "-y, --yes", sentence: "do not ask", verbs: ["down"] },
+  { flags: "-y, --yes", sentence: "do not ask", verbs: ["up", "down"] },
 ];
 
 /** The command with its words. */
@@ -144,14 +144,18 @@ async function up(asked: Asked): Promise<number> {
   return script(asked, "deploy.sh", [
     ...variablesOf(asked.call),
     ...(name === null ? [] : ["--name", name]),
+    ...yesOf(asked.call),
     ...(flags.run === false ? ["--no-run"] : []),
     ...(flags.build === false ? ["--no-build"] : []),
   ]);
 }
 
 async function down(asked: Asked): Promise<number> {
-  const yes = asked.call.flags.yes === true ? ["--yes"] : [];
-  return script(asked, "destroy.sh", [...yes, ...variablesOf(asked.call)]);
+  return script(asked, "destroy.sh", [...yesOf(asked.call), ...variablesOf(asked.call)]);
+}
+
+function yesOf({ flags }: Asked["call"]): string[] {
+  return flags.yes === true ? ["--yes"] : [];
 }
 
 async function status({ call, place }: Asked): Promise<number> {
@@ -176,7 +180,7 @@ async function fetch({ call, place }: Asked): Promise<number> {
   const fetched = await fetchLogs(stack, choice, folder, place, Date.now());
   const { io, options } = call;
   if (options.json) io.stdout.write(`${JSON.stringify({ folder, fetched })}\n`);
-  else for (const { path, lines } of fetched) io.stdout.write(`${path}  ${lines} lines\n`);
+  else io.stdout.write(fetchedText(fetched));
   if (fetched.length > 0) return 0;
   const sentence = `${stack.serverLogs} and ${stack.workerLogs} have no such lines`;
   throw new PacelineError("data", `${sentence}; look further back, or leave --filter out`);

@@ -125,16 +125,23 @@ async function runSuite(suite: Suite, call: Call): Promise<number> {
 
 async function showPlan(suite: Suite, { io, options }: Call): Promise<number> {
   const planned = await planSuite(suite);
+  const { problemsOfCells } = await import("../cell-checks.js");
+  const own = withoutOptions(io.environment, places);
+  const problems = await problemsOfCells(planned, suite.folder, own);
+  const [first] = problems.values();
+  const exitCode = first === undefined ? 0 : first.exitCode;
+  for (const [name, { message }] of problems) io.stderr.write(`${name}: ${message}\n`);
   if (options.json) {
     const cells = planned.map(({ cell, decision: { kind, reason } }) => ({
       name: cell.name,
       priority: cell.priority,
       action: kind,
       reason,
+      problem: problems.get(cell.name)?.message ?? null,
       options: Object.fromEntries(cell.values),
     }));
     io.stdout.write(`${JSON.stringify({ cells })}\n`);
-    return 0;
+    return exitCode;
   }
   const width = Math.max(...planned.map(({ cell }) => cell.name.length));
   for (const [index, { cell, decision }] of planned.entries()) {
@@ -146,7 +153,7 @@ async function showPlan(suite: Suite, { io, options }: Call): Promise<number> {
       `${told}${cell.name.padEnd(width)}  ${cell.priority.padEnd(8)}  ${action}${why}\n`,
     );
   }
-  return 0;
+  return exitCode;
 }
 
 async function showStatus(suite: Suite, { io, options }: Call): Promise<number> {

@@ -66,17 +66,22 @@ export async function logGroupsOf(
   return { names, region: region ?? theirs, hoursAgo: hoursAgo ?? hoursDefault };
 }
 
-/** Reads all of them into a reader. */
+/** Reads all of them into a reader; a call of the service may take so long. */
 export async function readLogGroups(
   { names, region, hoursAgo }: LogGroups,
   reader: LogReader,
-  nowMs: number,
+  { nowMs, limitMs }: { readonly nowMs: number; readonly limitMs: number },
 ): Promise<void> {
   const { logGroupEvents } = await import("../../store/remote/log-groups.js");
   const span = { fromMs: Math.max(0, Math.round(nowMs - hoursAgo * hourMs)), toMs: nowMs };
   for (const { group } of names) {
     let entries: LogEntry[] = [];
-    for await (const { stream, timeMs, text } of logGroupEvents({ group, region, ...span })) {
+    for await (const { stream, timeMs, text } of logGroupEvents({
+      group,
+      region,
+      limitMs,
+      ...span,
+    })) {
       const where = `${group} ${stream}`;
       entries.push({ text, timeMs, where, stream: where });
       if (entries.length < batchEntries) continue;

@@ -36,7 +36,9 @@ export async function parseLogs(call: Call): Promise<number> {
     if (path === "-") await reader.takeStream("standard input", process.stdin);
     else await reader.takeFile(path);
   }
-  if (groups !== null) await readLogGroups(groups, reader, Date.now());
+  if (groups !== null) {
+    await readLogGroups(groups, reader, { nowMs: Date.now(), limitMs: options.ioTimeoutMs });
+  }
   const found = loggedExperiment({
     ...{ logs: reader.logs, signs: reader.signs },
     ...{ name: flags.experimentName ?? null, run: flags.run ?? null },

@@ -6,8 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { writeSampleMnist } from "../../data/testing/sample-files.js";
+import { PacelineError } from "../../errors.js";
+import type { OptionKey } from "../../options/options.js";
+import { resolve } from "../../options/resolve.js";
+import { prepareRun } from "../../runtime/run-preparation.js";
+import { aroundFiles, diskFiles } from "../../store/files.js";
 import { lockFolder } from "../../store/runs/folder-lock.js";
 import { runProgram } from "../program.js";
+import { findResumedRun } from "../resumed-run.js";
 
 let folder = "";
 let runs: string[] = [];
@@ -62,6 +68,9 @@ test("a run goes on with what its folder says, and each difference is told", asy
     );
     assert.equal(await readFile(result, "utf8"), written);
   }
+  const asJson = await call(["resume", "whole", "--json", ...runs]);
+  assert.equal(asJson.exitCode, 0, asJson.err);
+  assert.deepEqual(JSON.parse(asJson.out), JSON.parse(written));
   const { exitCode, err } = await call(["resume", "whole", ...runs, "--epochs", "2"]);
   assert.equal(exitCode, 0, err);
   assert.match(err, /^--epochs is 2 \(flag --epochs\); the run had 1$/m);
@@ -167,6 +176,77 @@ test("going back moves what came later aside, and --keep keeps what is written",
   assert.match(err, /^warning: later checkpoints \(step 8, 10\) are moved to .*retired$/m);
   assert.deepEqual(await stepsOf("back"), ["retired", "step-10"]);
   assert.deepEqual(await stepsOf("back", "retired"), ["step-10", "step-8"]);
+});
+
+test("a mode or a plan said anew takes the place of the run's plan", async () => {
+  assert.equal((await call(begin("paced"))).exitCode, 0);
+  const base =
+    "model: logistic\ndata: mnist-parity\nbatch-size: 40\nworkers: 1\nservers: 1\n" +
+    `data-dir: ${join(folder, "data")}\n`;
+  const plan = 'plan: "bsp:50%,asp"\nhparams: "lr=0.1;lr=0.05"\nckpt-frequency: "5it,5it"\n';
+  const order = 'switch-order: "10"\ntrain-steps: "12"\n';
+  const planAgain = ["--hparams", "lr=0.3;lr=0.2"];
+  const cases = [
+    [plan, [], "bsp-asp"],
+    [plan, ["--mode", "bsp"], "bsp-asp"],
+    [plan, ["--mode", "asp"], "asp"],
+    [plan, ["--plan", "none"], "bsp"],
+    [plan, ["--plan", "bsp:25%,ssp"], "bsp-ssp"],
+    [plan, planAgain, "bsp-asp"],
+    [plan, ["--switch-order", "01", "--train-steps", "20"], "asp-bsp"],
+    [order, ["--mode", "asp"], "asp"],
+    [order, ["--switch-order", "none"], "bsp"],
+    [order, ["--switch-order", "01"], "asp-bsp"],
+    [order, ["--plan", "bsp:25%,ssp"], "bsp-ssp"],
+    [plan.replace("plan:", "mode: asp\nplan:"), ["--plan", "none"], "asp"],
+  ] as const;
+  for (const [pace, words, expected] of cases) {
+    writeFileSync(join(folder, "runs", "paced", "config.yaml"), `${base}${pace}`);
+    const { exitCode, out, err } = await call([
+      "resume",
+      "paced",
+      "-e",
+      "4",
+      "--dry-run",
+      ...words,
+      ...runs,
+    ]);
+    assert.equal(exitCode, 0, `${words.join(" ")}: ${err}`);
+    assert.match(out, new RegExp(`^pace +${expected}$`, "m"), words.join(" "));
+  }
+});
+
+test("local steps are refused beside a checkpoint without them, with a way out", async () => {
+  assert.equal((await call(begin("steps"))).exitCode, 0);
+  const { exitCode, err } = await call([
+    ...["coordinator", "--resume", "steps", "-e", "2", "--mode", "local", "--port", "0"],
+    ...["--start-timeout", "1s", "--data-dir", join(folder, "data"), ...runs],
+  ]);
+  assert.equal(exitCode, 6, err);
+  const sentence =
+    "written with --mode bsp, without local steps, and this run has --mode local, 20 local steps";
+  assert.ok(err.includes(`${sentence}: keep its mode, or start over without --resume`), err);
+});
+
+test("what came later is moved by the files that the run is written with", async () => {
+  assert.equal((await call(begin("led"))).exitCode, 0);
+  const from = join(folder, "runs", "led", "checkpoints", "step-4");
+  const text = new Map<OptionKey, string>([
+    ...(await findResumedRun({ ...resolve("baseline", {}).options, resume: from }))!.values,
+    ...([
+      ["resume", from],
+      ["runDir", join(folder, "runs")],
+    ] as const),
+  ]);
+  const { options } = resolve("baseline", { flags: text });
+  const lost = new PacelineError("storage", "another coordinator leads");
+  const files = aroundFiles(diskFiles, (verb, path, action) => {
+    const isRetired = /^rename/.test(verb) && path.includes("retired");
+    return isRetired ? Promise.reject(lost) : action();
+  });
+  const begun = prepareRun(options, "", undefined, undefined, false, files);
+  await assert.rejects(begun, (thrown) => thrown === lost);
+  assert.ok((await stepsOf("led")).includes("step-10"), "who does not lead moves nothing");
 });
 
 test("a broken latest checkpoint is passed over, and by its path refused", async () => {

@@ -12,6 +12,7 @@ import { idleWorker } from "../../protocol/statistics.js";
 import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
 import { MemoryNetwork } from "../../transport/memory/memory.js";
 import type { CoordinatorService, Transport } from "../../transport/transport.js";
+import { coordinatorAddress } from "../coordinator-address.js";
 import { admin } from "./admin.js";
 import { status } from "./status.js";
 import { submit } from "./submit.js";
@@ -305,4 +306,27 @@ describe("over the network", () => {
     const message = new RegExp(`^127.0.0.1:${port} can't be reached`);
     await assert.rejects(status(asked, io), { code: "unavailable", message });
   });
+});
+
+test("where none of several coordinators answers each is told with its reason", async () => {
+  const say: Record<string, PacelineError> = {
+    "a:1": new PacelineError("unavailable", "a:1 can't be reached; is it running?"),
+    "b:2": new PacelineError("refused", "b:2 takes no such token; give --token-file"),
+    "c:3": new PacelineError("unavailable", "c:3 can't be reached; is it running?"),
+  };
+  const transport = {
+    status: async (place: string) => {
+      if (say[place] !== undefined) throw say[place];
+      return snapshot;
+    },
+  } as unknown as Transport;
+  const at = (coordinator: string) =>
+    coordinatorAddress({ ...options, coordinator }, transport as Transport);
+  assert.equal(await at("a:1,d:4,b:2"), "d:4");
+  assert.equal(await at("a:1,d:4"), "d:4");
+  const message =
+    "a:1 can't be reached; b:2 takes no such token; c:3 can't be reached; is it running?; " +
+    "give --token-file";
+  await assert.rejects(at("a:1,b:2,c:3"), { code: "refused", message });
+  await assert.rejects(at("a:1,c:3"), { code: "unavailable" });
 });

@@ -27,6 +27,8 @@ export interface SampleSite {
    * After how many bytes of the body each answer is cut, in order; those after the last are whole.
    */
   cuts: number[];
+  /** Whether it answers a request with 403, as S3 does. */
+  refuses: (headers: IncomingHttpHeaders) => boolean;
   /** Leaves a connection open where it would cut it. */
   stalls: boolean;
   /** Awaited before a cut, with the place in the file that the answer has come to. */
@@ -57,6 +59,7 @@ export async function startSampleServer(
     marks: "etag",
     knowsRanges: true,
     cuts: [],
+    refuses: () => false,
     stalls: false,
     beforeCut: async () => {},
   };
@@ -87,6 +90,11 @@ function answer(
   { headers }: IncomingMessage,
   response: ServerResponse,
 ): void {
+  if (site.refuses(headers)) {
+    const code = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+    response.writeHead(403, { "content-type": "application/xml" }).end(code);
+    return;
+  }
   const bytes = site.files.get(path);
   if (bytes === undefined) {
     response.writeHead(404).end();

@@ -199,15 +199,15 @@ test("a member that finds none of several coordinators looks again every second"
   const clock = new ManualClock();
   const triedMs: number[] = [];
   const transport = {
-    register: async () => {
+    register: async (address: string) => {
       triedMs.push(clock.nowMs());
-      throw new PacelineError("unavailable", "away");
+      throw new PacelineError("unavailable", `${address} is away; is it running?`);
     },
   } as unknown as Transport;
   const coordinator = new CoordinatorPlaces("a,b");
   const patient = { ...config, coordinator, startTimeoutMs: 5500 };
   const answer = register(transport, clock, patient, request, () => {}, new HeardTerm());
-  const gaveUp = assert.rejects(answer, { message: "away" });
+  const gaveUp = assert.rejects(answer, { message: "a is away; b is away; is it running?" });
   for (let second = 0; second < 6; second++) {
     for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
     clock.pass(1000);

@@ -15,7 +15,7 @@
  * from one that has not said its term on the present stream.
  */
 
-import { PacelineError, toPacelineError } from "../../errors.js";
+import { failureOfAll, PacelineError, toPacelineError } from "../../errors.js";
 import type { MemberIdentity } from "../../protocol/identity.js";
 import { termOf } from "../../protocol/ids.js";
 import type {
@@ -96,6 +96,8 @@ export async function register(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<RegisterReply & { accepted: true }> {
   const deadlineMs = clock.nowMs() + config.startTimeoutMs;
+  /** The latest of each address. */
+  const failures = new Map<string, PacelineError>();
   for (let attempt = 0; ; attempt++) {
     try {
       const reply = await registerAt(transport, clock, config.coordinator, request);
@@ -111,6 +113,7 @@ export async function register(
       );
     } catch (thrown) {
       const error = toPacelineError(thrown);
+      failures.set(config.coordinator.present, error);
       // All addresses are tried before it waits.
       config.coordinator.turn();
       const rounds = Math.floor(attempt / config.coordinator.count);
@@ -118,10 +121,12 @@ export async function register(
       const longestMs = count > 1 ? registerDelayMsMax : registerDelaysMs.at(-1)!;
       const isWhole = (attempt + 1) % count === 0;
       const delayMs = isWhole ? Math.min(registerDelaysMs[rounds] ?? longestMs, longestMs) : 0;
-      if (!error.retryable || clock.nowMs() + delayMs > deadlineMs) throw error;
+      if (!error.retryable) throw error;
+      const together = failureOfAll([...failures.values()]);
+      if (clock.nowMs() + delayMs > deadlineMs) throw together;
       if (signal.aborted) throw givenUp();
       if (delayMs === 0) continue;
-      log(`${error.message}; trying again in ${delayMs / 1000} s`);
+      log(`${together.message}; trying again in ${delayMs / 1000} s`);
       await pause(clock, delayMs, signal);
     }
   }

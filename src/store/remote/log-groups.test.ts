@@ -33,7 +33,7 @@ const page = (texts: readonly string[], nextToken?: string): Recorded => ({
 
 const kept = { ...process.env };
 let service: Server;
-let answers: Recorded[] = [];
+let answers: (Recorded | "silence")[] = [];
 let asked: { target: string; body: Record<string, unknown> }[] = [];
 
 before(() => {
@@ -55,7 +55,9 @@ beforeEach(async () => {
     request.on("end", () => {
       const target = String(request.headers["x-amz-target"]);
       asked.push({ target, body: JSON.parse(text) as Record<string, unknown> });
-      const { status, body } = answers.shift() ?? throttled;
+      const answer = answers.shift() ?? throttled;
+      if (answer === "silence") return;
+      const { status, body } = answer;
       response.writeHead(status, { "content-type": "application/x-amz-json-1.1" });
       response.end(JSON.stringify(body));
     });
@@ -64,12 +66,13 @@ beforeEach(async () => {
   process.env.AWS_ENDPOINT_URL = `http://127.0.0.1:${(service.address() as AddressInfo).port}`;
 });
 afterEach(async () => {
+  service.closeAllConnections();
   await new Promise((resolve) => service.close(resolve));
 });
 
 const question: LogGroupQuestion = {
   ...{ group: "/ecs/paceline-dev-worker", region: "us-west-2" },
-  ...{ fromMs: 1_772_355_600_000, toMs: 1_772_362_800_000 },
+  ...{ fromMs: 1_772_355_600_000, toMs: 1_772_362_800_000, limitMs: 30_000 },
 };
 
 async function eventsOf(given = question): Promise<string[]> {
@@ -108,6 +111,17 @@ for (const [type, expected] of refusals) {
     await assert.rejects(eventsOf(), expected);
   });
 }
+
+test("a service that is silent is waited for no longer than a call may take", async () => {
+  answers = ["silence", page(["a"])];
+  assert.deepEqual(await eventsOf({ ...question, limitMs: 100 }), ["a"]);
+  assert.equal(asked.length, 2);
+  answers = Array.from({ length: 7 }, () => "silence" as const);
+  await assert.rejects(eventsOf({ ...question, limitMs: 100 }), {
+    code: "unavailable",
+    message: /did not answer within 0\.1 s \(7 attempts\); check the network and --io-timeout/,
+  });
+});
 
 test("without credentials, region or package it says what is missing", async () => {
   await assert.rejects(eventsOf({ ...question, region: null }), /write --region, e.g. --region/);

@@ -18,6 +18,8 @@ export interface LogGroupQuestion {
   readonly region: string | null;
   readonly fromMs: number;
   readonly toMs: number;
+  /** How long one call of the service may take, each attempt for itself. */
+  readonly limitMs: number;
 }
 
 /** One event. */
@@ -41,9 +43,14 @@ export async function* logGroupEvents(
   load: () => Promise<LogsSdk> = () => import("@aws-sdk/client-cloudwatch-logs"),
 ): AsyncGenerator<LogGroupEvent> {
   const sdk = await loadedSdk(load, { name: sdkName, neededBy: "a log group" });
+  const { region, limitMs } = question;
   const client = new sdk.CloudWatchLogsClient({
-    ...(question.region === null ? {} : { region: question.region }),
+    ...(region === null ? {} : { region }),
     maxAttempts: attemptsMax,
+    requestHandler: {
+      ...{ connectionTimeout: limitMs, socketTimeout: limitMs },
+      ...{ requestTimeout: limitMs, throwOnRequestTimeout: true },
+    },
   });
   try {
     yield* pages(client, sdk, question);
@@ -91,7 +98,7 @@ const credentialNames = [
   "InvalidSignatureException",
 ];
 
-function groupError(cause: unknown, { group, region }: LogGroupQuestion): PacelineError {
+function groupError(cause: unknown, { group, region, limitMs }: LogGroupQuestion): PacelineError {
   const { name = "", message = "" } = cause as { name?: string; message?: string };
   const where = region === null ? "" : ` in ${region}`;
   const options = { cause, details: { group } };
@@ -116,6 +123,11 @@ function groupError(cause: unknown, { group, region }: LogGroupQuestion): Paceli
   if (/Throttling|LimitExceeded|TooManyRequests/.test(name)) {
     const sentence = `${group}${where} is asked too often (${attemptsMax} attempts)`;
     return new PacelineError("unavailable", `${sentence}; try again in a minute`, options);
+  }
+  if (name === "TimeoutError") {
+    const sentence = `log group ${group}${where} did not answer within ${limitMs / 1000} s`;
+    const remedy = `(${attemptsMax} attempts); check the network and --io-timeout`;
+    return new PacelineError("unavailable", `${sentence} ${remedy}`, options);
   }
   const remedy = "check the network and --region, and try again";
   const sentence = `log group ${group}${where} can't be read: ${message || reasonOf(cause)}`;

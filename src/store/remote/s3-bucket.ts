@@ -6,7 +6,7 @@ import { posix } from "node:path";
 import type { ListMultipartUploadsCommandInput } from "@aws-sdk/client-s3";
 import { PacelineError } from "../../errors.js";
 import { reasonOf } from "../../system-reason.js";
-import { connectToS3, type S3Connection, s3Failure } from "./s3-connection.js";
+import { connectToS3, type S3Connection, s3Failure, UnsignedRefusal } from "./s3-connection.js";
 
 /** An object. */
 export interface Place {
@@ -235,7 +235,8 @@ function objectError(
 ): PacelineError {
   const path = `s3://${bucket}/${key}`;
   const isMissing = status === 404 && name !== "NoSuchBucket";
-  const told = status === null ? reasonOf(cause) : `${name}, ${status}`;
+  const answer = cause instanceof UnsignedRefusal ? `${status}; ${cause.message}` : status;
+  const told = status === null ? reasonOf(cause) : `${name}, ${answer}`;
   const reason = isMissing
     ? "there is no such object: check the path"
     : status === 403

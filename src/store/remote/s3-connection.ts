@@ -1,9 +1,11 @@
 /**
  * The SDK of S3 and a client of it. Region, credentials and endpoint are the SDK's own matter
- * (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL and so on); without credentials requests go unsigned,
- * which public buckets answer.
+ * (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL and so on). While no credentials can be read requests
+ * go unsigned, which public buckets answer; where one is refused, credentials are looked for again,
+ * since what gives them may have failed for a moment.
  */
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
+import { reasonOf } from "../../system-reason.js";
 import { loadedSdk } from "./aws-sdk.js";
 
 /** The package. */
@@ -12,7 +14,7 @@ export type Sdk = typeof import("@aws-sdk/client-s3");
 /** What requests are made with. */
 export interface S3Connection {
   readonly sdk: Sdk;
-  readonly client: S3Client;
+  readonly client: Pick<S3Client, "send">;
 }
 
 /** Where requests go when nobody says where: S3 then names the bucket's own region. */
@@ -39,23 +41,45 @@ export async function connectToS3(
   };
   const probe = new sdk.S3Client(config);
   const region = await probe.config.region().catch(() => fallbackRegion);
-  const isAnonymous = await probe.config.credentials().then(
-    () => false,
-    () => true,
-  );
   probe.destroy();
+  const signed = new sdk.S3Client({ ...config, region });
   // The SDK wants credentials even where nothing is signed with them.
-  const unsigned: S3ClientConfig = {
-    credentials: { accessKeyId: "none", secretAccessKey: "none" },
+  const unsigned = new sdk.S3Client({
+    ...{ ...config, region, credentials: { accessKeyId: "none", secretAccessKey: "none" } },
     signer: { sign: async (request) => request },
+  });
+  return { sdk, client: { send: sendingWith(signed, unsigned) } };
+}
+
+function sendingWith(signed: S3Client, unsigned: S3Client): S3Client["send"] {
+  /** Null once credentials were read: the SDK then renews them, and tells what fails. */
+  const lookUp = () => signed.config.credentials().then(() => null, reasonOf);
+  let missing = lookUp();
+  const send = async (...request: Parameters<S3Client["send"]>): Promise<unknown> => {
+    if ((await missing) === null) return signed.send(...request);
+    try {
+      return await unsigned.send(...request);
+    } catch (cause) {
+      if (s3Failure(cause).status !== 403) throw cause;
+      missing = lookUp();
+      const reason = await missing;
+      if (reason === null) return signed.send(...request);
+      throw new UnsignedRefusal(reason, cause);
+    }
   };
-  const client = new sdk.S3Client({ ...config, region, ...(isAnonymous ? unsigned : {}) });
-  return { sdk, client };
+  return send as S3Client["send"];
+}
+
+/** What was refused to a request that nobody signed. */
+export class UnsignedRefusal extends Error {
+  constructor(reason: string, cause: unknown) {
+    super(`the request was not signed: no credentials can be read (${reason})`, { cause });
+  }
 }
 
 /** What the SDK calls a failure, and the status that S3 answered with; null where it did not. */
 export function s3Failure(cause: unknown): { name: string; status: number | null } {
-  const { name, $metadata } = cause as {
+  const { name, $metadata } = (cause instanceof UnsignedRefusal ? cause.cause : cause) as {
     name?: string;
     $metadata?: { httpStatusCode?: number };
   };

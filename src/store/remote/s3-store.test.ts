@@ -11,6 +11,7 @@ import {
   startSampleServer,
   untilPartHas,
 } from "../../data/testing/sample-server.js";
+import { s3Files } from "./s3-files.js";
 import { s3Store } from "./s3-store.js";
 
 const content = randomBytes(200_000);
@@ -81,6 +82,32 @@ test("with credentials they are signed for the region", async () => {
   const { authorization } = server.requests[0]?.headers ?? {};
   assert.match(authorization ?? "", /^AWS4-HMAC-SHA256 Credential=some-key\/.*\/eu-west-3\/s3\//);
   await assertWhole();
+});
+
+test("credentials that can't be read at first are read again when S3 wants them", async () => {
+  server.site.refuses = ({ authorization }) => authorization === undefined;
+  const store = s3Store("s3://some-bucket/some/prefix");
+  const request = { path: "set/big", from: 0, validator: null, signal: AbortSignal.timeout(9000) };
+  const reason = /AccessDenied, 403: .*not signed: no credentials .*Could not load credentials/;
+  await assert.rejects(store.open(request), { code: "unavailable", message: reason });
+  const folder = s3Files();
+  await assert.rejects(folder.claimFile("s3://some-bucket/some/lock", "mine"), {
+    message: /denied \(AccessDenied, 403; .*not signed: no credentials .*\): check the cred/,
+  });
+  process.env.AWS_ACCESS_KEY_ID = "some-key";
+  process.env.AWS_SECRET_ACCESS_KEY = "some-secret";
+  try {
+    assert.equal((await store.open(request))?.totalBytes, content.length);
+    server.requests.length = 0;
+    await store.open(request);
+    assert.deepEqual(
+      server.requests.map(({ headers }) => headers.authorization !== undefined),
+      [true],
+    );
+  } finally {
+    delete process.env.AWS_ACCESS_KEY_ID;
+    delete process.env.AWS_SECRET_ACCESS_KEY;
+  }
 });
 
 test("a download whose connection breaks is continued", async () => {

@@ -2,7 +2,7 @@
  * Objects of an S3 bucket below a prefix, to be read from any byte on: what data sets are fetched
  * from.
  */
-import type { GetObjectCommandOutput, S3Client } from "@aws-sdk/client-s3";
+import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { PacelineError } from "../../errors.js";
 import { reasonOf } from "../../system-reason.js";
 import {
@@ -30,19 +30,18 @@ export function s3Store(place: string, load?: () => Promise<Sdk>): RemoteStore {
     name: `s3://${bucket}/${prefix === "" ? "" : `${prefix}/`}`,
     async open(request) {
       connection ??= connectToS3(load);
-      const { sdk, client } = await connection;
       const key = prefix === "" ? request.path : `${prefix}/${request.path}`;
-      return openObject(sdk, client, { Bucket: bucket, Key: key }, request);
+      return openObject(await connection, { Bucket: bucket, Key: key }, request);
     },
   };
 }
 
 async function openObject(
-  sdk: Sdk,
-  client: S3Client,
+  connection: S3Connection,
   object: { Bucket: string; Key: string },
   request: OpenRequest,
 ): Promise<OpenedFile | null> {
+  const { sdk, client } = connection;
   const { path, from, validator, signal } = request;
   const condition = validator === null ? {} : { IfMatch: validator };
   const resumed = from > 0 ? { Range: `bytes=${from}-`, ...condition } : {};
@@ -53,7 +52,7 @@ async function openObject(
   } catch (cause) {
     const { name, status } = s3Failure(cause);
     const mayStartOver = from > 0 && (status === 412 || status === 416);
-    if (mayStartOver) return openObject(sdk, client, object, { ...request, from: 0 });
+    if (mayStartOver) return openObject(connection, object, { ...request, from: 0 });
     if (status === 404 && name !== "NoSuchBucket") return null;
     if (cause instanceof PacelineError) throw cause;
     const told = status === null ? name : `${name}, ${status}`;

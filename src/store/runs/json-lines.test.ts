@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
@@ -127,6 +127,32 @@ test("a full disk is told once, and lines that wait are written when there is ro
   writer.append({ d: 4 });
   assert.equal(await writer.close(), null);
   assert.equal(await readFile(path, "utf8"), '{"a":1}\n{"b":2}\n{"c":3}\n{"d":4}\n');
+});
+
+test("a file that somebody removes is told once, and written anew once its folder is back", async () => {
+  const troubles: string[] = [];
+  const writer = await JsonLinesWriter.open(path);
+  writer.onTrouble = ({ message }) => troubles.push(message);
+  writer.append({ a: 1 });
+  writer.append({ b: 2 });
+  assert.equal(await writer.flush(), null);
+  await rm(folder, { recursive: true });
+  for (const line of [{ c: 3 }, { d: 4 }]) {
+    writer.append(line);
+    const lost = await writer.flush();
+    assert.ok(lost !== null && lost.lines >= 3, "two are gone, others wait");
+  }
+  assert.equal(troubles.length, 1);
+  assert.match(
+    troubles[0]!,
+    /events\.jsonl was removed while it was written; lines until then are/,
+  );
+  await mkdir(folder);
+  writer.append({ e: 5 });
+  const lost = await writer.close();
+  assert.equal(await readFile(path, "utf8"), '{"c":3}\n{"d":4}\n{"e":5}\n');
+  assert.equal(lost?.lines, 2);
+  assert.match(lost?.reason ?? "", /was removed/);
 });
 
 test("what could never be written is counted at the end, and what waits has a bound", async () => {

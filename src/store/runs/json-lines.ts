@@ -4,7 +4,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { PacelineError, toPacelineError } from "../../errors.js";
-import { isMissing } from "../file-errors.js";
+import { isMissing, isRemoved } from "../file-errors.js";
 import { diskFiles, type Files, type WritableFile } from "../files.js";
 
 /** The longest line that is read. */
@@ -32,9 +32,13 @@ export class JsonLinesWriter {
   #file: WritableFile | null;
   /** Up to here the file has whole lines. */
   #wholeBytes: number;
+  /** How many of them are this writer's. */
+  #wholeLines = 0;
   #pending: string[] = [];
   #pendingCharacters = 0;
   #dropped = 0;
+  /** Why lines are lost for good, where that is another reason than the present failure. */
+  #lossReason: string | null = null;
   #writing: Promise<void> | null = null;
   #failure: PacelineError | null = null;
   #onTrouble: (error: PacelineError) => void = () => {};
@@ -86,7 +90,7 @@ export class JsonLinesWriter {
     }
     const lines = this.#dropped + this.#pending.length;
     if (lines === 0) return null;
-    return { path: this.#path, lines, reason: this.#failure?.message ?? "the disk was full" };
+    return { path: this.#path, lines, reason: this.#reason };
   }
 
   /** Flushes, makes the file durable and closes it. What it lacks is then lost. */
@@ -97,6 +101,10 @@ export class JsonLinesWriter {
     this.#file = null;
     if (lost !== null || unsynced == null) return lost;
     return { path: this.#path, lines: 0, reason: unsynced.message };
+  }
+
+  get #reason(): string {
+    return this.#lossReason ?? this.#failure?.message ?? "the disk was full";
   }
 
   async #drain(): Promise<void> {
@@ -117,6 +125,7 @@ export class JsonLinesWriter {
       this.#file ??= await this.#files.append(this.#path, this.#wholeBytes);
       await this.#file.write(bytes);
       this.#wholeBytes += bytes.length;
+      this.#wholeLines += lines.length;
       this.#failure = null;
     } catch (thrown) {
       await this.#file?.close().catch(() => undefined);
@@ -125,8 +134,17 @@ export class JsonLinesWriter {
       this.#pendingCharacters = this.#pending.reduce((sum, line) => sum + line.length, 0);
       const isFirst = this.#failure === null;
       this.#failure = toPacelineError(thrown);
+      if (isRemoved(thrown)) this.#beginAnew(this.#failure.message);
       if (isFirst) this.#onTrouble(this.#failure);
     }
+  }
+
+  /** The next write makes the file again. */
+  #beginAnew(reason: string): void {
+    this.#lossReason = reason;
+    this.#dropped += this.#wholeLines;
+    this.#wholeLines = 0;
+    this.#wholeBytes = 0;
   }
 }
 

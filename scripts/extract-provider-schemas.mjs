@@ -1,35 +1,44 @@
-// Writes test/terraform/aws-schemas.json: the schemas of the resources that terraform/ uses, taken
-// from the published bindings of the AWS provider.
+// Writes test/terraform/PROVIDER-schemas.json: the schemas of the resources that terraform/ and
+// terraform/gcp use of a provider, taken from its published bindings.
 //
 //   npm pack @cdktf/provider-aws@21.22.1 && tar xzf cdktf-provider-aws-21.22.1.tgz
-//   node scripts/extract-aws-schemas.mjs package
+//   node scripts/extract-provider-schemas.mjs package
+//
+// The same with @cdktf/provider-google@14.36.0 and @cdktf/provider-random@11.1.1.
 //
 // The bindings say of each argument its type, whether it is a block, and in a comment whether it is
-// required, optional or computed: the sources, in their source maps, have it all. Computed lists of objects are left out, and so are arguments that
-// may be written as blocks though they are none: nothing in terraform/ uses either.
+// required, optional or computed: the sources, in their source maps, have it all. Computed lists of
+// objects are left out, and so are arguments that may be written as blocks though they are none:
+// nothing in terraform/ uses either.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const target = "test/terraform/aws-schemas.json";
+const folders = ["terraform", "terraform/gcp"];
 const scalars = { string: "string", number: "number", boolean: "bool" };
 const [folder] = process.argv.slice(2);
 if (folder === undefined) {
-  console.error("usage: node scripts/extract-aws-schemas.mjs FOLDER-OF-THE-PACKAGE");
+  console.error("usage: node scripts/extract-provider-schemas.mjs FOLDER-OF-THE-PACKAGE");
   process.exit(2);
 }
 
-const sources = readdirSync("terraform").filter((name) => name.endsWith(".tf"));
-const written = sources.map((name) => readFileSync(join("terraform", name), "utf8")).join("\n");
-const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+const sources = folders.flatMap((one) =>
+  readdirSync(one)
+    .filter((name) => name.endsWith(".tf"))
+    .map((name) => join(one, name)),
+);
+const written = sources.map((path) => readFileSync(path, "utf8")).join("\n");
+const { name: packed, version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+const providerName = packed.split("-").at(-1);
+const target = `test/terraform/${providerName}-schemas.json`;
 const resources = schemasOf("resource", "");
 const data = schemasOf("data", "data-");
-const provider = bindingsOf("provider").schema;
+const { schema: provider, provider: providerVersion } = bindingsOf("provider");
 // The language's own, in every provider.
 delete provider.a.alias;
 const lines = (schemas) =>
   Object.entries(schemas).map(([name, schema]) => `    "${name}": ${JSON.stringify(schema)}`);
 const text = `{
-  "from": "@cdktf/provider-aws ${version}, hashicorp/aws ${bindingsOf("vpc").provider}",
+  "from": "${packed} ${version}, hashicorp/${providerName} ${providerVersion}",
   "provider": ${JSON.stringify(provider)},
   "resources": {
 ${lines(resources).join(",\n")}
@@ -43,12 +52,12 @@ writeFileSync(target, text);
 console.log(`${target}: ${Object.keys(resources).length} resources, ${text.length} bytes`);
 
 function schemasOf(kind, prefix) {
-  const used = [...written.matchAll(new RegExp(`^${kind} "aws_([a-z0-9_]+)"`, "gm"))];
+  const used = [...written.matchAll(new RegExp(`^${kind} "${providerName}_([a-z0-9_]+)"`, "gm"))];
   const names = [...new Set(used.map(([, name]) => name))].sort();
   const folderOf = (name) =>
-    `${prefix === "" ? "" : `${prefix}aws-`}${name.replaceAll("_", "-")}`;
+    `${prefix === "" ? "" : `${prefix}${providerName}-`}${name.replaceAll("_", "-")}`;
   return Object.fromEntries(
-    names.map((name) => [`aws_${name}`, bindingsOf(folderOf(name)).schema]),
+    names.map((name) => [`${providerName}_${name}`, bindingsOf(folderOf(name)).schema]),
   );
 }
 
