@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync, renameSync } from "node:fs";
 import {
   mkdir,
   mkdtemp,
@@ -204,7 +205,12 @@ test("a sharded set below a URL is fetched when it is loaded, not before", async
     assert.deepEqual([facts.train, facts.test, facts.blockExamples], [20, 10, 8]);
     assert.equal(await datasetIsHere("afar", place), false);
     assert.ok(server.requests.every(({ path }) => path.endsWith("dataset.json")));
-    const { train, close } = await loadDataset("afar", place);
+    server.requests.length = 0;
+    const { train, close, identity } = await loadDataset("afar", { ...place, identify: true });
+    assert.equal(identity?.classNames.length, 2);
+    const { length } = server.requests.filter(({ path }) => path.endsWith("dataset.json"));
+    assert.equal(length, 2, "once to find it, once to have it");
+    assert.deepEqual(await readdir(place.cacheDir), ["afar"]);
     const pixels = new Uint8Array(12);
     train.read([17], 0, 1, pixels, new Int32Array(1));
     assert.equal(pixels[0], 17);
@@ -216,6 +222,25 @@ test("a sharded set below a URL is fetched when it is loaded, not before", async
     const message =
       /"afra" is unknown \(did you mean afar\?\).*sets: afra\/dataset\.json .*not there/;
     await assert.rejects(inspectDataset("afra", place), { code: "usage", message });
+  } finally {
+    await server.close();
+  }
+});
+
+test("a set that another process has brought while this one looked for it is found", async () => {
+  const folder = await writeShards("raced");
+  const place = { cacheDir: join(cacheDir, "raced-to") };
+  await mkdir(place.cacheDir);
+  const server = await startSampleServer([]);
+  const asked = new Map<string, Uint8Array>();
+  asked.get = () => {
+    if (existsSync(folder)) renameSync(folder, join(place.cacheDir, "raced"));
+    return undefined;
+  };
+  server.site.files = asked;
+  try {
+    const own = await findOwn("raced", { ...place, dataDir: `${server.url}sets` }, datasetNames);
+    assert.deepEqual(own, { name: "raced", kind: "shards", folder: join(place.cacheDir, "raced") });
   } finally {
     await server.close();
   }

@@ -86,6 +86,8 @@ export async function findOwn(
       await fetchShardIndex(incoming(remote, () => {}));
       return remote;
     } catch (thrown) {
+      // Another process may have brought it meanwhile.
+      if ((await kindOf(remote.folder)) === "shards") return broughtHere(remote);
       reason = `; ${toPacelineError(thrown).message}`;
     }
   }
@@ -132,14 +134,13 @@ export async function inspectOwn(own: OwnDataset, limits: SplitLimits): Promise<
   return { classes: classNames.length, shape, ...normalisation, blockExamples: 0, ...counts };
 }
 
-/** Opens a sharded set, or reads the pictures into memory. */
+/** Opens a sharded set that is here, or reads the pictures into memory. */
 export async function loadOwn(
   own: OwnDataset,
   limits: SplitLimits,
   log: (line: string) => void,
 ): Promise<Dataset> {
   const { name, folder } = own;
-  if (own.kind === "remote") await fetchShards(incoming(own, log));
   if (own.kind !== "pictures") {
     const index = await readShardIndex(folder);
     const { train, test, files } = openShards(folder, index);
@@ -193,11 +194,14 @@ export async function ownClassNames(own: OwnDataset): Promise<readonly string[]>
   return (isPictures ? await scanPictures(own.folder) : await indexOf(own)).classNames;
 }
 
-/** Sees to it that a set is on this machine. */
+/** Sees to it that a set is on this machine, and says where. */
 export async function ensureOwn(own: OwnDataset, log: (line: string) => void): Promise<OwnDataset> {
   if (own.kind !== "remote") return own;
   await fetchShards(incoming(own, log));
-  const { name, folder } = own;
+  return broughtHere(own);
+}
+
+function broughtHere({ name, folder }: OwnDataset): OwnDataset {
   return { name, kind: "shards", folder };
 }
 
@@ -276,10 +280,9 @@ async function bytesOf(paths: readonly FilePath[]): Promise<number> {
   return bytes;
 }
 
-function indexOf(own: OwnDataset): Promise<ShardIndex> {
-  return own.kind === "remote"
-    ? fetchShardIndex(incoming(own, () => {}))
-    : readShardIndex(own.folder);
+async function indexOf(own: OwnDataset): Promise<ShardIndex> {
+  const isAfar = own.kind === "remote" && (await kindOf(own.folder)) !== "shards";
+  return isAfar ? fetchShardIndex(incoming(own, () => {})) : readShardIndex(own.folder);
 }
 
 function incoming({ name, folder, place = "" }: OwnDataset, log: (line: string) => void) {
