@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { dataError, storageError } from "../../store/file-content.js";
 import { fetchRemoteFiles } from "../download/fetch-files.js";
 import { Scratch } from "../download/scratch.js";
-import type { ShardIndex } from "./shard-form.js";
+import type { ShardEntry, ShardIndex } from "./shard-form.js";
 import { indexBytesMax, indexName, readIndex, splitNames, verifyShards } from "./shard-index.js";
 
 /** Where a set is, and where it goes to. */
@@ -59,16 +59,17 @@ async function fetchWhole(set: RemoteShards): Promise<void> {
     throw thrown;
   }
   const index = await readIndex(here);
-  const missing = [];
-  for (const { file, bytes } of splitNames.flatMap((split) => index[split].shards)) {
-    const found = await stat(join(here, file)).catch(() => null);
-    if (found?.size !== bytes) missing.push({ name: `${name}/${file}`, bytes, bytesMax: bytes });
+  const shards = splitNames.flatMap((split) => index[split].shards);
+  const fetched = await fetchMissing(set, shards);
+  let faulty = await removeFaulty(here);
+  // What was here before says nothing of the place: its files may be those of an earlier set.
+  if (faulty.length > 0 && !faulty.some((file) => fetched.has(file))) {
+    log(`${faulty.join(", ")} of an earlier fetch are not what ${indexName} says: fetching again`);
+    await fetchMissing(set, shards);
+    faulty = await removeFaulty(here);
   }
-  if (missing.length > 0) await fetchRemoteFiles(place, missing, { folder: aside, log });
-  for (const { path, file, problem } of await verifyShards(here)) {
-    if (problem === null) continue;
-    await rm(path, { force: true });
-    const finding = `has a ${name}/${file} that is not what its ${indexName} says`;
+  if (faulty.length > 0) {
+    const finding = `has a ${name}/${faulty[0]} that is not what its ${indexName} says`;
     throw dataError(place, `${finding}; pack the set again there`);
   }
   try {
@@ -76,6 +77,32 @@ async function fetchWhole(set: RemoteShards): Promise<void> {
   } catch (cause) {
     throw storageError("write", folder, cause);
   }
+}
+
+/** Fetches what is not here in its length; returns the names of these files. */
+async function fetchMissing(
+  set: RemoteShards,
+  shards: readonly ShardEntry[],
+): Promise<ReadonlySet<string>> {
+  const { place, name, log } = set;
+  const aside = asideOf(set);
+  const missing = [];
+  for (const shard of shards) {
+    const found = await stat(join(aside, name, shard.file)).catch(() => null);
+    if (found?.size !== shard.bytes) missing.push(shard);
+  }
+  const wanted = missing.map(({ file, bytes }) => {
+    return { name: `${name}/${file}`, bytes, bytesMax: bytes };
+  });
+  if (wanted.length > 0) await fetchRemoteFiles(place, wanted, { folder: aside, log });
+  return new Set(missing.map(({ file }) => file));
+}
+
+/** Removes all files that are not what the index says, so that they are fetched; their names. */
+async function removeFaulty(here: string): Promise<string[]> {
+  const faulty = (await verifyShards(here)).filter(({ problem }) => problem !== null);
+  for (const { path } of faulty) await rm(path, { force: true });
+  return faulty.map(({ file }) => file);
 }
 
 function indexOf({ name }: RemoteShards) {
