@@ -245,3 +245,11 @@ test("a set that another process has brought while this one looked for it is fou
     await server.close();
   }
 });
+
+test("a place that can't be asked makes no set unknown", async () => {
+  const server = await startSampleServer([]);
+  const place = { dataDir: `${server.url}sets`, cacheDir: join(cacheDir, "unreached") };
+  await server.close();
+  const message = new RegExp(`no source gave files \\(${place.dataDir}: .*check the URL`);
+  await assert.rejects(findOwn("mine", place, datasetNames), { code: "data", message });
+});

@@ -15,6 +15,7 @@ import { didYouMean } from "../suggest.js";
 import { errnoOf } from "../system-reason.js";
 import { demandDataFolder } from "./data-folder.js";
 import type { DatasetFacts, SplitLimits } from "./dataset.js";
+import { isAbsence } from "./download/fetch-files.js";
 import {
   listPictureFolder,
   loadPictures,
@@ -55,7 +56,8 @@ export const ownName = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 /**
  * Finds the set of this name.
  * @param builtIn the names that need no folder.
- * @throws PacelineError `usage` where there is no such set, `data` where its folder is none.
+ * @throws PacelineError `usage` where there is no such set, `data` where its folder is none or the
+ *   URL can't be asked.
  */
 export async function findOwn(
   name: string,
@@ -88,6 +90,7 @@ export async function findOwn(
     } catch (thrown) {
       // Another process may have brought it meanwhile.
       if ((await kindOf(remote.folder)) === "shards") return broughtHere(remote);
+      if (!isAbsence(thrown)) throw thrown;
       reason = `; ${toPacelineError(thrown).message}`;
     }
   }
