@@ -24,7 +24,7 @@ import {
 import { describeOwn, findOwn, listOwn, verifyOwn } from "./own-dataset.js";
 import { ShardWriter } from "./shards/shard-writer.js";
 import { writeSampleMnist, writeSamplePictures } from "./testing/sample-files.js";
-import { startSampleServer } from "./testing/sample-server.js";
+import { type SampleServer, startSampleServer } from "./testing/sample-server.js";
 
 let dataDir = "";
 let cacheDir = "";
@@ -217,8 +217,16 @@ test("a sharded set below a URL is fetched when it is loaded, not before", async
     close?.();
     assert.equal(await datasetIsHere("afar", place), true);
     server.requests.length = 0;
-    await prepareDataset("afar", place);
-    assert.deepEqual(server.requests, []);
+    const lines: string[] = [];
+    const asked = { ...place, log: (line: string) => void lines.push(line) };
+    await prepareDataset("afar", asked);
+    assert.deepEqual(
+      server.requests.map(({ path }) => path),
+      ["sets/afar/dataset.json"],
+      "only to see that it is the same",
+    );
+    assert.deepEqual(lines, []);
+    await demandsTheSame(server, asked, lines);
     const message =
       /"afra" is unknown \(did you mean afar\?\).*sets: afra\/dataset\.json .*not there/;
     await assert.rejects(inspectDataset("afra", place), { code: "usage", message });
@@ -226,6 +234,25 @@ test("a sharded set below a URL is fetched when it is loaded, not before", async
     await server.close();
   }
 });
+
+/** The set of the cache is refused where the place has another, and taken where it has none. */
+async function demandsTheSame(
+  { site }: SampleServer,
+  place: { readonly dataDir: string; readonly cacheDir: string },
+  lines: readonly string[],
+): Promise<void> {
+  const path = "sets/afar/dataset.json";
+  const index = JSON.parse(Buffer.from(site.files.get(path)!).toString());
+  index.test.shards[0].sha256 = "0".repeat(64);
+  site.files.set(path, Buffer.from(JSON.stringify(index)));
+  const message =
+    /afar has test examples with fingerprint (\w+), those at --data-dir have (?!\1)\w+; remove/;
+  await assert.rejects(loadDataset("afar", place), { code: "data", message });
+  site.files.delete(path);
+  await prepareDataset("afar", place);
+  assert.equal(lines.length, 1);
+  assert.match(lines[0]!, /^afar: takes what is in .*afar, as no source .*json .*not there/);
+}
 
 test("a set that another process has brought while this one looked for it is found", async () => {
   const folder = await writeShards("raced");

@@ -100,7 +100,7 @@ export async function fetchFiles(job: FetchRequest): Promise<void> {
 
 /** Whether each source was reached, and said that it has no such file. */
 export function isAbsence(thrown: unknown): boolean {
-  return thrown instanceof PacelineError && thrown.details["isAbsent"] === true;
+  return thrown instanceof PacelineError && thrown.details.isAbsent === true;
 }
 
 function nothingGave(
