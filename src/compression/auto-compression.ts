@@ -5,7 +5,8 @@
  * The link is measured by asking for the smallest and the largest chunk once in each step, while
  * it is computed: what the larger takes longer is its bytes' time, free of latency. The best of
  * several steps counts, since a busy computer makes a link seem slow and nothing makes it seem
- * fast. Replies to these pulls carry a step of -1 and are thrown away. Codecs are measured on the
+ * fast. These pulls are to start no step, as those for an evaluation, so that no server takes one for
+ * the beginning of a step; the replies carry a step of -1 and are thrown away. Codecs are measured on the
  * gradients of the largest chunk. What is taken depends on these times, so a run with `auto` has no
  * bits to repeat.
  */
@@ -95,7 +96,7 @@ export class AutoCompression {
   #ask(chunk: Chunk): void {
     if (this.#tags === null) return;
     this.#asked = { chunk, atMs: this.#parts.nowMs(), steps: 0 };
-    const about = { chunk: chunk.index, step: 0, version: 0, examples: 0, codec: 0 };
+    const about = { chunk: chunk.index, step: -1, version: 0, examples: 0, codec: 0 };
     this.#parts.pull({ ...this.#tags, ...about, kind: "pull", wantsReply: false });
   }
 

@@ -236,8 +236,10 @@ export async function datasetIsHere(name: string, options: ArchiveOptions): Prom
 export async function loadDataset(name: string, options: DatasetOptions): Promise<Dataset> {
   checkLimits(options);
   if (!isBuiltIn(name)) {
-    const own = await findOwn(name, options, datasetNames);
-    const set = await loadOwn(own, options, options.log ?? (() => {}));
+    const log = options.log ?? (() => {});
+    // What is read and what is identified are the same files, which are here from now on.
+    const own = await ensureOwn(await findOwn(name, options, datasetNames), log);
+    const set = await loadOwn(own, options, log);
     return options.identify === true ? { ...set, identity: await identifyOwn(own) } : set;
   }
   const definition = definitionOf(name);

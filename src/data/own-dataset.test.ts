@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync, renameSync } from "node:fs";
 import {
   mkdir,
   mkdtemp,
@@ -23,7 +24,7 @@ import {
 import { describeOwn, findOwn, listOwn, verifyOwn } from "./own-dataset.js";
 import { ShardWriter } from "./shards/shard-writer.js";
 import { writeSampleMnist, writeSamplePictures } from "./testing/sample-files.js";
-import { startSampleServer } from "./testing/sample-server.js";
+import { type SampleServer, startSampleServer } from "./testing/sample-server.js";
 
 let dataDir = "";
 let cacheDir = "";
@@ -204,19 +205,78 @@ test("a sharded set below a URL is fetched when it is loaded, not before", async
     assert.deepEqual([facts.train, facts.test, facts.blockExamples], [20, 10, 8]);
     assert.equal(await datasetIsHere("afar", place), false);
     assert.ok(server.requests.every(({ path }) => path.endsWith("dataset.json")));
-    const { train, close } = await loadDataset("afar", place);
+    server.requests.length = 0;
+    const { train, close, identity } = await loadDataset("afar", { ...place, identify: true });
+    assert.equal(identity?.classNames.length, 2);
+    const { length } = server.requests.filter(({ path }) => path.endsWith("dataset.json"));
+    assert.equal(length, 2, "once to find it, once to have it");
+    assert.deepEqual(await readdir(place.cacheDir), ["afar"]);
     const pixels = new Uint8Array(12);
     train.read([17], 0, 1, pixels, new Int32Array(1));
     assert.equal(pixels[0], 17);
     close?.();
     assert.equal(await datasetIsHere("afar", place), true);
     server.requests.length = 0;
-    await prepareDataset("afar", place);
-    assert.deepEqual(server.requests, []);
+    const lines: string[] = [];
+    const asked = { ...place, log: (line: string) => void lines.push(line) };
+    await prepareDataset("afar", asked);
+    assert.deepEqual(
+      server.requests.map(({ path }) => path),
+      ["sets/afar/dataset.json"],
+      "only to see that it is the same",
+    );
+    assert.deepEqual(lines, []);
+    await demandsTheSame(server, asked, lines);
     const message =
       /"afra" is unknown \(did you mean afar\?\).*sets: afra\/dataset\.json .*not there/;
     await assert.rejects(inspectDataset("afra", place), { code: "usage", message });
   } finally {
     await server.close();
   }
+});
+
+/** The set of the cache is refused where the place has another, and taken where it has none. */
+async function demandsTheSame(
+  { site }: SampleServer,
+  place: { readonly dataDir: string; readonly cacheDir: string },
+  lines: readonly string[],
+): Promise<void> {
+  const path = "sets/afar/dataset.json";
+  const index = JSON.parse(Buffer.from(site.files.get(path)!).toString());
+  index.test.shards[0].sha256 = "0".repeat(64);
+  site.files.set(path, Buffer.from(JSON.stringify(index)));
+  const message =
+    /afar has test examples with fingerprint (\w+), those at --data-dir have (?!\1)\w+; remove/;
+  await assert.rejects(loadDataset("afar", place), { code: "data", message });
+  site.files.delete(path);
+  await prepareDataset("afar", place);
+  assert.equal(lines.length, 1);
+  assert.match(lines[0]!, /^afar: takes what is in .*afar, as no source .*json .*not there/);
+}
+
+test("a set that another process has brought while this one looked for it is found", async () => {
+  const folder = await writeShards("raced");
+  const place = { cacheDir: join(cacheDir, "raced-to") };
+  await mkdir(place.cacheDir);
+  const server = await startSampleServer([]);
+  const asked = new Map<string, Uint8Array>();
+  asked.get = () => {
+    if (existsSync(folder)) renameSync(folder, join(place.cacheDir, "raced"));
+    return undefined;
+  };
+  server.site.files = asked;
+  try {
+    const own = await findOwn("raced", { ...place, dataDir: `${server.url}sets` }, datasetNames);
+    assert.deepEqual(own, { name: "raced", kind: "shards", folder: join(place.cacheDir, "raced") });
+  } finally {
+    await server.close();
+  }
+});
+
+test("a place that can't be asked makes no set unknown", async () => {
+  const server = await startSampleServer([]);
+  const place = { dataDir: `${server.url}sets`, cacheDir: join(cacheDir, "unreached") };
+  await server.close();
+  const message = new RegExp(`no source gave files \\(${place.dataDir}: .*check the URL`);
+  await assert.rejects(findOwn("mine", place, datasetNames), { code: "data", message });
 });

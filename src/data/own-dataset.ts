@@ -15,6 +15,7 @@ import { didYouMean } from "../suggest.js";
 import { errnoOf } from "../system-reason.js";
 import { demandDataFolder } from "./data-folder.js";
 import type { DatasetFacts, SplitLimits } from "./dataset.js";
+import { isAbsence } from "./download/fetch-files.js";
 import {
   listPictureFolder,
   loadPictures,
@@ -36,7 +37,7 @@ export interface OwnDataset {
   readonly kind: "shards" | "pictures" | "remote";
   /** Where it is; of a remote one, where it will be. */
   readonly folder: string;
-  /** The URL below which a remote one lies. */
+  /** The URL below which a remote one lies, or one lies of the name that is here already. */
   readonly place?: string;
 }
 
@@ -55,7 +56,8 @@ export const ownName = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 /**
  * Finds the set of this name.
  * @param builtIn the names that need no folder.
- * @throws PacelineError `usage` where there is no such set, `data` where its folder is none.
+ * @throws PacelineError `usage` where there is no such set, `data` where its folder is none or the
+ *   URL can't be asked.
  */
 export async function findOwn(
   name: string,
@@ -63,17 +65,18 @@ export async function findOwn(
   builtIn: readonly string[],
 ): Promise<OwnDataset> {
   const roots = rootsOf(place);
-  await demandDataFolder(place.dataDir);
+  const { dataDir, cacheDir } = place;
+  const afar = dataDir && isRemote(dataDir) ? { place: dataDir } : {};
+  await demandDataFolder(dataDir);
   for (const root of ownName.test(name) ? roots : []) {
     const folder = join(root, name);
     const kind = await kindOf(folder);
-    if (kind !== null) return { name, kind, folder };
+    if (kind !== null) return { name, kind, folder, ...afar };
     if (await isFolder(folder)) {
       const missing = `holds neither ${indexName} nor a folder train`;
       throw dataError(folder, `${missing}; put pictures there as train/CLASS/ and test/CLASS/`);
     }
   }
-  const { dataDir, cacheDir } = place;
   let reason = "";
   if (ownName.test(name) && cacheDir && dataDir && isRemote(dataDir)) {
     const remote: OwnDataset = {
@@ -86,6 +89,9 @@ export async function findOwn(
       await fetchShardIndex(incoming(remote, () => {}));
       return remote;
     } catch (thrown) {
+      // Another process may have brought it meanwhile.
+      if ((await kindOf(remote.folder)) === "shards") return broughtHere(remote);
+      if (!isAbsence(thrown)) throw thrown;
       reason = `; ${toPacelineError(thrown).message}`;
     }
   }
@@ -132,14 +138,13 @@ export async function inspectOwn(own: OwnDataset, limits: SplitLimits): Promise<
   return { classes: classNames.length, shape, ...normalisation, blockExamples: 0, ...counts };
 }
 
-/** Opens a sharded set, or reads the pictures into memory. */
+/** Opens a sharded set that is here, or reads the pictures into memory. */
 export async function loadOwn(
   own: OwnDataset,
   limits: SplitLimits,
   log: (line: string) => void,
 ): Promise<Dataset> {
   const { name, folder } = own;
-  if (own.kind === "remote") await fetchShards(incoming(own, log));
   if (own.kind !== "pictures") {
     const index = await readShardIndex(folder);
     const { train, test, files } = openShards(folder, index);
@@ -167,16 +172,7 @@ export async function loadOwn(
  * The identity of a set: of pictures each file's SHA-256, of shards the sums that their index has.
  */
 export async function identifyOwn(own: OwnDataset): Promise<DataIdentity> {
-  if (own.kind !== "pictures") {
-    const { classNames, shape, ...splits } = await indexOf(own);
-    const fingerprint = (split: "train" | "test") => {
-      const { shardExamples, shards } = splits[split];
-      const sums = shards.map(({ sha256 }) => sha256);
-      return fingerprintOf(["shards", shape.join(" x "), `${shardExamples}`, ...sums]);
-    };
-    const [trainFingerprint, testFingerprint] = [fingerprint("train"), fingerprint("test")];
-    return { classNames, trainFingerprint, testFingerprint };
-  }
+  if (own.kind !== "pictures") return identityOfShards(await indexOf(own));
   const { classNames, ...splits } = await listPictureFolder(own.folder);
   const fingerprint = async (split: "train" | "test") =>
     fingerprintOf(["pictures", ...(await picturesSums(splits[split]))]);
@@ -187,17 +183,53 @@ export async function identifyOwn(own: OwnDataset): Promise<DataIdentity> {
   };
 }
 
+function identityOfShards({ classNames, shape, ...splits }: ShardIndex): DataIdentity {
+  const fingerprint = (split: "train" | "test") => {
+    const { shardExamples, shards } = splits[split];
+    const sums = shards.map(({ sha256 }) => sha256);
+    return fingerprintOf(["shards", shape.join(" x "), `${shardExamples}`, ...sums]);
+  };
+  const [trainFingerprint, testFingerprint] = [fingerprint("train"), fingerprint("test")];
+  return { classNames, trainFingerprint, testFingerprint };
+}
+
 /** What the labels 0, 1, ... of a set stand for. */
 export async function ownClassNames(own: OwnDataset): Promise<readonly string[]> {
   const isPictures = own.kind === "pictures";
   return (isPictures ? await scanPictures(own.folder) : await indexOf(own)).classNames;
 }
 
-/** Sees to it that a set is on this machine. */
+/**
+ * Sees to it that a set is on this machine, and says where. One that is here already must be what
+ * the URL has; where that can't be asked, or has none, it is taken and that is said.
+ * @throws PacelineError `data` where the two differ, or the set can't be had.
+ */
 export async function ensureOwn(own: OwnDataset, log: (line: string) => void): Promise<OwnDataset> {
-  if (own.kind !== "remote") return own;
-  await fetchShards(incoming(own, log));
+  if (own.kind === "remote") await fetchShards(incoming(own, log));
+  else if (own.place !== undefined) await demandSame(own, log);
+  return own.kind === "remote" ? broughtHere(own) : own;
+}
+
+async function demandSame(own: OwnDataset, log: (line: string) => void): Promise<void> {
   const { name, folder } = own;
+  let index: ShardIndex;
+  try {
+    index = await fetchShardIndex(incoming(own, () => {}));
+  } catch (thrown) {
+    log(`${name}: takes what is in ${folder}, as ${toPacelineError(thrown).message}`);
+    return;
+  }
+  const [here, there] = [await identifyOwn(own), identityOfShards(index)];
+  for (const split of ["train", "test"] as const) {
+    const [ours, theirs] = [here[`${split}Fingerprint`], there[`${split}Fingerprint`]];
+    if (ours === theirs) continue;
+    const finding = `has ${split} examples with fingerprint ${ours}, those at --data-dir`;
+    const remedy = "remove that folder, or give another --cache-dir";
+    throw dataError(folder, `${finding} have ${theirs}; ${remedy}`);
+  }
+}
+
+function broughtHere({ name, folder }: OwnDataset): OwnDataset {
   return { name, kind: "shards", folder };
 }
 
@@ -276,10 +308,9 @@ async function bytesOf(paths: readonly FilePath[]): Promise<number> {
   return bytes;
 }
 
-function indexOf(own: OwnDataset): Promise<ShardIndex> {
-  return own.kind === "remote"
-    ? fetchShardIndex(incoming(own, () => {}))
-    : readShardIndex(own.folder);
+async function indexOf(own: OwnDataset): Promise<ShardIndex> {
+  const isAfar = own.kind === "remote" && (await kindOf(own.folder)) !== "shards";
+  return isAfar ? fetchShardIndex(incoming(own, () => {})) : readShardIndex(own.folder);
 }
 
 function incoming({ name, folder, place = "" }: OwnDataset, log: (line: string) => void) {

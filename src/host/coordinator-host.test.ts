@@ -3,6 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
 import { PacelineError, toPacelineError } from "../errors.js";
+import {
+  type Examples,
+  type ExamplesRequest,
+  evaluationBatchExamples,
+} from "../protocol/examples.js";
 import { mint } from "../protocol/ids.js";
 import { layOut } from "../protocol/layout.js";
 import {
@@ -45,6 +50,7 @@ class Scene {
   readonly results: RunResult[] = [];
   readonly host: CoordinatorHost;
   note = "";
+  readExamples: (request: ExamplesRequest) => Examples = () => assert.fail("nobody asks for them");
 
   constructor() {
     const times = { heartbeatIntervalMs: 250, leaseMs: 3000, closedGraceMs: 2500, rankGraceMs: 0 };
@@ -68,7 +74,7 @@ class Scene {
       note: (role) => this.note && `${role}: ${this.note}`,
       onEvent: () => {},
       onEnded: (result) => void this.results.push(result),
-      readExamples: () => assert.fail("nobody asks for examples"),
+      readExamples: (request) => this.readExamples(request),
     });
   }
 
@@ -336,4 +342,20 @@ test("a member that was lost and asks again is told why", async () => {
     message: /is not a member any more: it ended$/,
   });
   scene.host.close();
+});
+
+test("as many examples are sent at once as an evaluation asks for, whatever their size", () => {
+  const scene = new Scene();
+  const input = { ...setup.spec.input, shape: [1, 1024, 1024] } as const;
+  const spec = { ...setup.spec, feed: "central", batchSize: 4, testExamples: 300, input } as const;
+  scene.host.tell({ type: "submit", setup: { ...setup, spec }, term: 2 });
+  scene.readExamples = () => {
+    return { shape: [], dtype: "u8", labels: new Int32Array(0), values: new Uint8Array(0) };
+  };
+  const ask = (end: number) => {
+    return scene.host.readExamples({ run: spec.run, split: "test", epoch: 0, start: 0, end });
+  };
+  ask(evaluationBatchExamples);
+  const message = /there are 300, and at most 128 are sent at once$/;
+  assert.throws(() => ask(evaluationBatchExamples + 1), { code: "protocol", message });
 });

@@ -23,7 +23,7 @@ import type {
 import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
-import { type Examples, type ExamplesRequest, examplesBytesMax } from "../protocol/examples.js";
+import { type Examples, type ExamplesRequest, examplesMaxOf } from "../protocol/examples.js";
 import type { MemberIdentity, MemberPlace, MemberRole } from "../protocol/identity.js";
 import { shownId } from "../protocol/ids.js";
 import type {
@@ -483,8 +483,7 @@ function demandReadable({ run, split, start, end }: ExamplesRequest, spec: RunSp
     throw new PacelineError("refused", `run ${run} has --feed ${spec.feed}: ${remedy}`);
   }
   const count = split === "train" ? spec.trainExamples : spec.testExamples;
-  const bytes = spec.input.shape.reduce((product, extent) => product * extent, 1);
-  const most = Math.max(spec.batchSize, Math.floor(examplesBytesMax / bytes));
+  const most = examplesMaxOf(spec);
   if (end <= count && end - start <= most) return;
   const asked = `${split} examples ${start} to ${end}`;
   const there = `there are ${count}, and at most ${most} are sent at once`;

@@ -6,10 +6,10 @@
 import { Worker } from "../core/worker/worker.js";
 import type { WorkerAccountRecord } from "../core/worker/worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "../core/worker/worker-events.js";
-import { toPacelineError } from "../errors.js";
+import { type ErrorCode, PacelineError, toPacelineError } from "../errors.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import type { WorkerIdentity } from "../protocol/identity.js";
-import type { ChunkHeader, CoordinatorMessage } from "../protocol/messages.js";
+import type { ChunkHeader, CoordinatorMessage, MemberMessage } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { ViewServer } from "../protocol/view.js";
 import type { Transport } from "../transport/transport.js";
@@ -67,6 +67,7 @@ export class WorkerHost {
   #client: ParameterClient | null = null;
   #spec: RunSpec | null = null;
   #startedMs: number | null = null;
+  #failure: PacelineError | null = null;
 
   constructor(parts: WorkerHostParts) {
     this.#parts = parts;
@@ -80,6 +81,11 @@ export class WorkerHost {
   /** The session to speak by; set before the first message. */
   attach(session: MemberSession): void {
     this.#session = session;
+  }
+
+  /** What it has said that it can't go on with, in the job that is on; null where nothing. */
+  get failure(): PacelineError | null {
+    return this.#failure;
   }
 
   /** What the session sends each interval. */
@@ -113,10 +119,11 @@ export class WorkerHost {
   #perform(effect: WorkerEffect): void {
     switch (effect.type) {
       case "tell":
-        this.#session?.send(effect.message);
+        this.#tell(effect.message);
         break;
       case "prepare":
         this.#spec = effect.spec;
+        this.#failure = null;
         this.#startedMs = null;
         this.#closeClients();
         void this.#endAsEvent(this.#prepare(effect), effect.spec.run);
@@ -163,8 +170,16 @@ export class WorkerHost {
     }
   }
 
+  #tell(message: MemberMessage): void {
+    if (message.type === "failed") {
+      this.#failure = new PacelineError(message.code as ErrorCode, message.reason);
+    }
+    this.#session?.send(message);
+  }
+
   #finish({ outcome, reason, stay }: WorkerEffect & { readonly type: "finish" }): void {
     this.#client?.close();
+    this.#failure = null;
     const nowMs = this.#parts.clock.nowMs();
     const trainingSeconds = (nowMs - (this.#startedMs ?? nowMs)) / 1000;
     const record = this.#machine.record();

@@ -4,6 +4,7 @@
  * files. Reading is idempotent: the same request gives the same examples, however often it is made
  * after a broken link.
  */
+import type { RunSpec } from "./run-spec.js";
 
 /**
  * The most test examples computed, and so asked for, at once; a constant, so that a range's sums
@@ -12,10 +13,16 @@
 export const evaluationBatchExamples = 128;
 
 /**
- * The most bytes of values that one request may ask for, unless a batch has more: 64 MiB, so that
- * nobody has the coordinator read a data set into its memory.
+ * The most bytes of values that one request may ask for, unless a batch or a part of an evaluation
+ * has more: 64 MiB, so that nobody has the coordinator read a data set into its memory.
  */
-export const examplesBytesMax = 67108864;
+const examplesBytesMax = 67108864;
+
+/** How many examples of a run one request may ask for. */
+export function examplesMaxOf({ batchSize, input }: Pick<RunSpec, "batchSize" | "input">): number {
+  const bytes = input.shape.reduce((product, extent) => product * extent, 1);
+  return Math.max(batchSize, evaluationBatchExamples, Math.floor(examplesBytesMax / bytes));
+}
 
 /** Which examples are wanted. */
 export interface ExamplesRequest {

@@ -28,3 +28,18 @@ test("at least the share is left out at either end, and never all", () => {
   assert.deepEqual(left("trimmed:0.1"), [0, 0, 1, 1, 1, 1, 2, 3]);
   assert.deepEqual(left("trimmed:0.4"), [0, 0, 1, 1, 2, 4, 8, 9]);
 });
+
+test("a share of which the product is a whole number leaves out as many, for all shares", () => {
+  assert.equal(trimmedAtEnds("trimmed:0.28", 25), 7);
+  for (let percent = 1; percent < 50; percent++) {
+    for (let count = 3; count <= 200; count++) {
+      const due = Math.min(Math.floor((count - 1) / 2), Math.ceil((percent * count) / 100));
+      assert.equal(
+        trimmedAtEnds(`trimmed:${percent / 100}`, count),
+        due,
+        `${percent}% of ${count}`,
+      );
+    }
+  }
+  assert.equal(trimmedAtEnds("trimmed:0.000001", 25), 1, "and at least one");
+});

@@ -47,5 +47,7 @@ export function isRobust(reduce: Reduce): boolean {
 export function trimmedAtEnds(reduce: Reduce, count: number): number {
   const most = Math.max(0, Math.floor((count - 1) / 2));
   if (reduce === "median") return most;
-  return Math.min(most, Math.ceil(Number(reduce.slice("trimmed:".length)) * count));
+  // The product of a decimal share may lie a rounding above the whole number that is meant.
+  const share = Number(reduce.slice("trimmed:".length));
+  return Math.min(most, Math.ceil(share * count * (1 - 1e-12)));
 }

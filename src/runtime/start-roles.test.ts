@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
+import { ShardWriter } from "../data/shards/shard-writer.js";
 import { writeSampleMnist } from "../data/testing/sample-files.js";
+import type { PacelineError } from "../errors.js";
 import { resolve } from "../options/resolve.js";
 import { MemoryNetwork } from "../transport/memory/memory.js";
 import type { Observer } from "./observer.js";
@@ -169,6 +171,44 @@ describe("roles that a program starts", () => {
       const { result } = await running;
       assert.equal(result.outcome, "interrupted", result.reason);
       for (const member of [worker, ...servers]) await member.close();
+      await coordinator.close();
+    }
+  });
+
+  test("a worker's own failure ends its process, and the third one of a rank the run", async () => {
+    const shards = join(folder, "data", "mislabelled");
+    const about = { classNames: ["a", "b"], shape: [1, 2, 2], shardExamples: null } as const;
+    const writer = await ShardWriter.begin(shards, about);
+    for (const split of ["train", "test"] as const) {
+      for (let at = 0; at < 16; at++) await writer.add(split, at % 2, new Uint8Array(4).fill(at));
+    }
+    await writer.finish({ mean: [0], std: [1] });
+    const records = await readFile(join(shards, "test-00000.bin"));
+    records[6 * 5] = 7;
+    await writeFile(join(shards, "test-00000.bin"), records);
+    const network = new MemoryNetwork();
+    const transportOf = () => ({ transport: network.createTransport() });
+    const coordinator = await startCoordinator({ host: "coordinator" }, transportOf());
+    const reach = { coordinator: coordinator.address };
+    const server = await startServer({ ...reach, host: "server" }, transportOf());
+    const { settings, configText } = runOf("mislabelled", 1);
+    const ours = { ...settings, data: "mislabelled" };
+    const running = coordinator.run({ settings: ours, configText });
+    try {
+      for (let life = 0; life < 3; life++) {
+        const own = { rank: 0, dataDir: join(folder, "data") };
+        const worker = await startWorker({ ...reach, ...own }, transportOf());
+        const end = await worker.ended.catch((thrown: PacelineError) => thrown);
+        const [code, message] = [(end as PacelineError).code, (end as PacelineError).message];
+        assert.equal(code, "data", JSON.stringify(end));
+        assert.match(message, /label 7 in record 5/);
+        await worker.close();
+      }
+      const { result } = await running;
+      assert.equal(result.code, "data");
+      assert.match(result.reason, /^worker-0 has failed 3 times in succession: .*label 7 in/);
+    } finally {
+      await server.close();
       await coordinator.close();
     }
   });

@@ -55,7 +55,7 @@ export interface WorkerParts extends RoleParts {
 
 /**
  * Starts a worker: it registers, trying until the coordinator is there, and registers again when it
- * has been given up.
+ * has been given up. Where it was as it could not go on itself, `ended` rejects with the reason.
  * @throws PacelineError `usage` where settings are wrong.
  */
 export async function startWorker(
@@ -159,7 +159,10 @@ class StartedWorker implements RunningMember {
       this.#end({ outcome: "left", reason: error.message });
       return;
     }
-    await this.#registerAgain(error.message, host, rank);
+    const { failure } = host;
+    // What stays would have each later life fail too, and a process that ends is seen and counted.
+    if (failure?.retryable === false) this.#fail(failure);
+    else await this.#registerAgain(error.message, host, rank);
   }
 
   async #registerAgain(reason: string, host: WorkerHost, rank: number | null): Promise<void> {

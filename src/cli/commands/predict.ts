@@ -4,7 +4,7 @@
  */
 
 import { classNamesOf, isBuiltIn } from "../../data/dataset.js";
-import { asShape, readPicture } from "../../data/formats/picture.js";
+import { readPictureAs } from "../../data/formats/picture.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
 import { printable } from "../../report/progress.js";
@@ -47,7 +47,7 @@ export async function predict(
   const { spec } = manifest;
   const pictures: Uint8Array[] = [];
   for (const path of paths) {
-    pictures.push(asShape(await readPicture(path), spec.input.shape, path).pixels);
+    pictures.push((await readPictureAs(spec.input.shape, path)).pixels);
   }
   const { engine, reason } = engineOf({ ...spec, engine: choice ?? spec.engine });
   if (!options.quiet) {

@@ -2,9 +2,10 @@
  * Who takes part in training, seen from outside of it: are there enough workers (shortage.ts), does
  * everybody reach the servers, does anybody straggle (stragglers/straggler-watch.ts).
  */
+import type { ErrorCode } from "../../errors.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { Absences, judgeReach } from "../members/reach.js";
-import type { Member, Roster } from "../members/roster.js";
+import { type Member, nameOf, type Roster } from "../members/roster.js";
 import { stragglerPolicies } from "../stragglers/straggler-policy.js";
 import { StragglerWatch } from "../stragglers/straggler-watch.js";
 import type { CoordinatorEffect } from "./coordinator-events.js";
@@ -12,6 +13,7 @@ import { dismissalOf } from "./draining.js";
 import { type Ending, endingUnreached } from "./run-ending.js";
 import { Shortage } from "./shortage.js";
 import type { Training } from "./training.js";
+import { WorkerFailures } from "./worker-failures.js";
 
 /** Times that attendance depends on. */
 export interface AttendanceConfig {
@@ -51,6 +53,7 @@ export class Attendance {
   readonly #config: AttendanceConfig;
   readonly #shortage: Shortage;
   readonly #absences = new Absences();
+  readonly #failures = new WorkerFailures();
   /** Null where nothing follows from straggling: nobody is watched for it. */
   #stragglers: StragglerWatch | null = null;
 
@@ -69,6 +72,16 @@ export class Attendance {
   exited(rank: number, restarts: boolean): void {
     if (restarts) this.#shortage.expect(rank);
     else this.#shortage.giveUp(rank);
+  }
+
+  /** A member can't go on: why the run ends with it, null where that is a loss. */
+  failed(member: Member, training: Training | null, code: ErrorCode, reason: string) {
+    if (training === null) {
+      const text = `${nameOf(member)}: ${reason}`;
+      return { outcome: "failed", code, reason: text } satisfies Ending;
+    }
+    const isActive = training.isActive(member.rank, member.incarnation);
+    return this.#failures.judge(member, isActive, code, reason);
   }
 
   /** True unless the rank was taken out for a while that is not over, or stands aside. */

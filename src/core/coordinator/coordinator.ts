@@ -300,10 +300,10 @@ export class Coordinator {
     }
   }
 
-  /** A member can't go on: before training that is the user's to mend, later a loss. */
   #onFailed(member: Member, code: ErrorCode, reason: string): void {
-    if (this.#training === null) this.#fail(code, `${nameOf(member)}: ${reason}`);
-    else this.#lose(member, `failed: ${reason}`);
+    const ending = this.#attendance.failed(member, this.#training, code, reason);
+    if (this.#training !== null) this.#lose(member, `failed: ${reason}`);
+    if (ending !== null) this.#close(ending);
   }
 
   #onLeave(member: Member, reason: string): void {

@@ -65,6 +65,7 @@ export async function fetchFiles(job: FetchRequest): Promise<void> {
   const { label, folder, sources, log } = job;
   let wanted = job.wanted;
   const failures: string[] = [];
+  let isAbsent = true;
   const scratch = await Scratch.open(folder);
   const kept = new Set<string>();
   const target = targetFor(job, scratch, kept);
@@ -80,6 +81,7 @@ export async function fetchFiles(job: FetchRequest): Promise<void> {
         const isOurs = cause instanceof PacelineError && ["storage", "usage"].includes(cause.code);
         if (isOurs) throw cause;
         failure = reasonOf(cause);
+        isAbsent &&= isAbsence(cause);
       }
       wanted = wanted.filter(({ name }) => !kept.has(name));
       if (wanted.length === 0) {
@@ -93,19 +95,25 @@ export async function fetchFiles(job: FetchRequest): Promise<void> {
   } finally {
     await scratch.close();
   }
-  throw nothingGave(job, wanted, failures);
+  throw nothingGave(job, wanted, { failures, isAbsent });
+}
+
+/** Whether each source was reached, and said that it has no such file. */
+export function isAbsence(thrown: unknown): boolean {
+  return thrown instanceof PacelineError && thrown.details.isAbsent === true;
 }
 
 function nothingGave(
   { label, remedy, ...job }: FetchRequest,
   wanted: readonly WantedFile[],
-  failures: readonly string[],
+  details: { readonly failures: readonly string[]; readonly isAbsent: boolean },
 ): PacelineError {
+  const { failures } = details;
   const isWhole = wanted.length === job.wanted.length;
   const names = isWhole ? label : wanted.map(({ name }) => name).join(", ");
   const told = failures.length > 0 ? ` (${failures.join("; ")})` : "";
   const message = `no source gave ${names}${told}; ${remedy}`;
-  return new PacelineError("data", message, { details: { failures } });
+  return new PacelineError("data", message, { details });
 }
 
 function targetFor(job: FetchRequest, scratch: Scratch, kept: Set<string>): FetchTarget {

@@ -189,7 +189,7 @@ async function bring(
 ): Promise<void> {
   for (const candidate of candidates) if (await bringOne(candidate, carrier, use)) return;
   const paths = candidates.map(({ path }) => path).join(" or ");
-  throw unavailable(`${paths} is not there`);
+  throw new PacelineError("unavailable", `${paths} is not there`, { details: { isAbsent: true } });
 }
 
 /**

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
+import jpeg from "jpeg-js";
 import { libjpegPixels, sampleJpegs } from "../testing/sample-jpegs.js";
-import { decodeJpeg, jpegColours, jpegHead } from "./jpeg.js";
+import { decodeJpeg, jpegColours, jpegHead, pixelCountMax } from "./jpeg.js";
 
 /** The inverse transforms of both may differ by one, which colours multiply by up to 1.8. */
 const tolerance = 3;
@@ -122,4 +123,14 @@ test("what is of no known model, or of other samples, is refused", async () => {
   assert.equal(jpegColours(head), null);
   await assert.rejects(decodeJpeg(whole, head), /it has 2 components/);
   assert.equal(jpegHead(whole.subarray(0, 60)), null);
+});
+
+test("the decoder may take what the largest picture needs, whatever its components", async () => {
+  const decode = mock.method(jpeg, "decode");
+  await assertPixels(file("444"), "444");
+  const { maxResolutionInMP = 100, maxMemoryUsageInMB = 512 } = decode.mock.calls[0]!.arguments[1]!;
+  decode.mock.restore();
+  assert.ok(maxResolutionInMP * 1e6 >= pixelCountMax);
+  // Coefficients of 4 bytes and samples of 1 for each of four components, and twice the result.
+  assert.ok(maxMemoryUsageInMB * 2 ** 20 >= pixelCountMax * (4 * 5 + 2 * 4));
 });

@@ -72,6 +72,16 @@ function frameOf(body: Buffer) {
   return { precision: body[0]!, height, width, components };
 }
 
+/** A picture with more is refused before it is unpacked. */
+export const pixelCountMax = 64 << 20;
+/** Of four components, each has 4 bytes of coefficients and 1 of samples; the rest is the result. */
+const bytesPerPixelMax = 32;
+/** What jpeg-js refuses by itself; its own limits are below what is allowed here. */
+const limits = {
+  maxResolutionInMP: pixelCountMax / 1e6,
+  maxMemoryUsageInMB: (pixelCountMax * bytesPerPixelMax) / 2 ** 20,
+};
+
 /** The colour model, told as libjpeg tells it; null for a count of components without any. */
 export function jpegColours({ components, hasJfif, adobe }: JpegHead): JpegColours | null {
   switch (components.length) {
@@ -100,7 +110,12 @@ export async function decodeJpeg(bytes: Buffer, head: JpegHead): Promise<Uint8Ar
   if (precision !== 8) throw new Error(`its samples have ${precision} bits where 8 are read`);
   const { default: jpeg } = await import("jpeg-js");
   const decode = (source: Buffer) => {
-    const how = { useTArray: true, tolerantDecoding: false, formatAsRGBA: false } as const;
+    const how = {
+      ...limits,
+      useTArray: true,
+      tolerantDecoding: false,
+      formatAsRGBA: false,
+    } as const;
     const { data } = jpeg.decode(source, { ...how, colorTransform: false });
     if (data.length !== 3 * width * height) throw new Error("pixels are missing");
     return data;

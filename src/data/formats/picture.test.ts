@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { deflateSync } from "node:zlib";
 import jpeg from "jpeg-js";
 import { PNG } from "pngjs";
-import { asShape, readPicture, readPictureShape } from "./picture.js";
+import { asShape, readPicture, readPictureAs, readPictureShape } from "./picture.js";
 
 let folder = "";
 
@@ -138,6 +138,14 @@ test("the head alone tells the shape, also behind a large preview", async () => 
   ]);
   const text = readPictureShape(await kept("e.png", Buffer.alloc(70_000, 65)));
   await assert.rejects(text, { code: "data", message: /e\.png is not a PNG or JPEG/ });
+});
+
+test("a picture of another size is refused before its pixels are looked at", async () => {
+  const cut = await kept("cut.png", png(2).subarray(0, 40));
+  const message = /cut\.png has 3 x 2 pixels \(width x height\) where 5 x 4 are expected; resize/;
+  await assert.rejects(readPictureAs([1, 4, 5], cut), { code: "data", message });
+  const { shape } = await readPictureAs([1, 2, 3], await kept("fits.png", png(2)));
+  assert.deepEqual(shape, [1, 2, 3]);
 });
 
 const whole = png(2);

@@ -9,11 +9,10 @@ import { PacelineError } from "../../errors.js";
 import { dataError, unreadable } from "../../store/file-content.js";
 import type { FilePath } from "../../store/file-names.js";
 import { reasonOf } from "../../system-reason.js";
-import { decodeJpeg, jpegHead } from "./jpeg.js";
+import { decodeJpeg, jpegHead, pixelCountMax } from "./jpeg.js";
 
-/** A larger file is refused before it is read, more pixels before they are unpacked. */
+/** A larger file is refused before it is read. */
 const fileBytesMax = 64 << 20;
-const pixelCountMax = 64 << 20;
 /** Of what tells no size so much is read at a time. */
 const pieceBytes = 1 << 16;
 /** The head is nearly always within these bytes. */
@@ -64,11 +63,8 @@ export async function readPictureShape(path: FilePath): Promise<PictureShape> {
  * @throws PacelineError `data` for another height or width.
  */
 export function asShape(picture: Picture, shape: PictureShape, path: FilePath): Picture {
+  demandSize(picture.shape, shape, path);
   const [channels, height, width] = shape;
-  if (picture.shape[1] !== height || picture.shape[2] !== width) {
-    const found = `has ${picture.shape[2]} x ${picture.shape[1]} pixels (width x height)`;
-    throw dataError(path, `${found} where ${width} x ${height} are expected; resize it first`);
-  }
   if (picture.shape[0] === channels) return picture;
   const { pixels } = picture;
   if (channels === 3) {
@@ -86,6 +82,19 @@ export function asShape(picture: Picture, shape: PictureShape, path: FilePath): 
     grey[at] = (299 * red + 587 * green + 114 * blue + 500) / 1000;
   }
   return { pixels: grey, shape };
+}
+
+/** Reads a picture as `asShape` gives it; one of another size is refused before it is unpacked. */
+export async function readPictureAs(shape: PictureShape, path: FilePath): Promise<Picture> {
+  demandSize(await readPictureShape(path), shape, path);
+  return asShape(await readPicture(path), shape, path);
+}
+
+function demandSize(found: PictureShape, wanted: PictureShape, path: FilePath): void {
+  const [, height, width] = wanted;
+  if (found[1] === height && found[2] === width) return;
+  const has = `has ${found[2]} x ${found[1]} pixels (width x height)`;
+  throw dataError(path, `${has} where ${width} x ${height} are expected; resize it first`);
 }
 
 async function readHead(path: FilePath): Promise<Head> {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
+import { Scratch } from "../download/scratch.js";
 import { type SampleServer, startSampleServer } from "../testing/sample-server.js";
 import { fetchShardIndex, fetchShards } from "./fetch-shards.js";
 import { verifyShards } from "./shard-index.js";
@@ -94,6 +95,33 @@ test("two that fetch the same set at once both find it", async () => {
   await Promise.all([fetchShards(set), fetchShards(set)]);
   assert.deepEqual(await readdir(cache), ["set"]);
   assert.ok((await verifyShards(set.folder)).every(({ problem }) => problem === null));
+});
+
+test("files of an earlier set are fetched again, all at once, and blamed on nobody", async () => {
+  const { set, cache } = remote();
+  server.site.files.delete("data/set/test-00000.bin");
+  await assert.rejects(fetchShards(set), { code: "data" });
+  for (const name of ["train-00000.bin", "train-00002.bin"]) {
+    const path = join(cache, ".incoming-set", "set", name);
+    await writeFile(path, new Uint8Array((await readFile(path)).length));
+  }
+  server.site.files = new Map(content);
+  await fetchShards(set);
+  assert.ok((await verifyShards(set.folder)).every(({ problem }) => problem === null));
+});
+
+test("a fetch that is under way is left alone by another that ends", async () => {
+  const { set, cache } = remote();
+  const other = await Scratch.open(join(cache, ".incoming-set"));
+  await fetchShards(set);
+  assert.deepEqual(await readdir(other.path), []);
+  await assert.rejects(fetchShardIndex({ ...set, name: "none" }), { code: "data" });
+  assert.deepEqual(await readdir(other.path), []);
+  await other.close();
+  server.requests.length = 0;
+  await fetchShards(set);
+  assert.deepEqual(server.requests, [], "it is here");
+  assert.deepEqual(await readdir(cache), ["set"]);
 });
 
 test("a set that is not there leaves nothing behind", async () => {

@@ -3,11 +3,12 @@
  * that is not here yet, in a folder aside that takes the set's name when every sum is right. A stop
  * at any moment leaves no half set, and the next fetch goes on with what there is.
  */
-import { rename, rm, stat } from "node:fs/promises";
+import { rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { dataError, storageError } from "../../store/file-content.js";
 import { fetchRemoteFiles } from "../download/fetch-files.js";
-import type { ShardIndex } from "./shard-form.js";
+import { Scratch } from "../download/scratch.js";
+import type { ShardEntry, ShardIndex } from "./shard-form.js";
 import { indexBytesMax, indexName, readIndex, splitNames, verifyShards } from "./shard-index.js";
 
 /** Where a set is, and where it goes to. */
@@ -20,47 +21,55 @@ export interface RemoteShards {
   readonly log: (line: string) => void;
 }
 
-/** Fetches `dataset.json` alone. Throws "data" where there is none, or a broken one. */
+/** Reads `dataset.json` alone, and leaves nothing behind. Throws "data" where there is none. */
 export async function fetchShardIndex(set: RemoteShards): Promise<ShardIndex> {
-  const { place, name, log } = set;
-  const aside = asideOf(set);
-  const file = { name: `${name}/${indexName}`, bytesMax: indexBytesMax };
+  const { place, name, folder, log } = set;
+  const scratch = await Scratch.open(dirname(folder));
   try {
-    await fetchRemoteFiles(place, [file], { folder: aside, log });
-  } catch (thrown) {
-    const hasParts = await isThere(join(aside, name));
-    if (!hasParts) await rm(aside, { recursive: true, force: true });
-    throw thrown;
+    await fetchRemoteFiles(place, [indexOf(set)], { folder: scratch.path, log });
+    return await readIndex(join(scratch.path, name));
+  } finally {
+    await scratch.close();
   }
-  return readIndex(join(aside, name));
 }
 
-/** Fetches a whole set. Throws "data" where it can't be had whole and right. */
+/** Fetches a whole set, unless it is here. Throws "data" where it can't be had whole and right. */
 export async function fetchShards(set: RemoteShards): Promise<void> {
+  const isHere = () => isThere(join(set.folder, indexName));
   try {
-    await fetchWhole(set);
+    if (!(await isHere())) await fetchWhole(set);
   } catch (thrown) {
     // Of several processes that fetch the same set, one gives it its name.
-    if (!(await isThere(join(set.folder, indexName)))) throw thrown;
+    if (!(await isHere())) throw thrown;
   }
-  // One that is still fetching puts files there; it clears them when it ends.
-  await rm(asideOf(set), { recursive: true, force: true }).catch(() => {});
+  const aside = asideOf(set);
+  await rm(join(aside, set.name), { recursive: true, force: true }).catch(() => {});
+  // Others that are still fetching have folders of their own there, which they clear themselves.
+  await rmdir(aside).catch(() => {});
 }
 
 async function fetchWhole(set: RemoteShards): Promise<void> {
   const { place, name, folder, log } = set;
-  const index = await fetchShardIndex(set);
-  const here = join(asideOf(set), name);
-  const missing = [];
-  for (const { file, bytes } of splitNames.flatMap((split) => index[split].shards)) {
-    const found = await stat(join(here, file)).catch(() => null);
-    if (found?.size !== bytes) missing.push({ name: `${name}/${file}`, bytes, bytesMax: bytes });
+  const aside = asideOf(set);
+  const here = join(aside, name);
+  try {
+    await fetchRemoteFiles(place, [indexOf(set)], { folder: aside, log });
+  } catch (thrown) {
+    await rmdir(aside).catch(() => {});
+    throw thrown;
   }
-  if (missing.length > 0) await fetchRemoteFiles(place, missing, { folder: asideOf(set), log });
-  for (const { path, file, problem } of await verifyShards(here)) {
-    if (problem === null) continue;
-    await rm(path, { force: true });
-    const finding = `has a ${name}/${file} that is not what its ${indexName} says`;
+  const index = await readIndex(here);
+  const shards = splitNames.flatMap((split) => index[split].shards);
+  const fetched = await fetchMissing(set, shards);
+  let faulty = await removeFaulty(here);
+  // What was here before says nothing of the place: its files may be those of an earlier set.
+  if (faulty.length > 0 && !faulty.some((file) => fetched.has(file))) {
+    log(`${faulty.join(", ")} of an earlier fetch are not what ${indexName} says: fetching again`);
+    await fetchMissing(set, shards);
+    faulty = await removeFaulty(here);
+  }
+  if (faulty.length > 0) {
+    const finding = `has a ${name}/${faulty[0]} that is not what its ${indexName} says`;
     throw dataError(place, `${finding}; pack the set again there`);
   }
   try {
@@ -68,6 +77,36 @@ async function fetchWhole(set: RemoteShards): Promise<void> {
   } catch (cause) {
     throw storageError("write", folder, cause);
   }
+}
+
+/** Fetches what is not here in its length; returns the names of these files. */
+async function fetchMissing(
+  set: RemoteShards,
+  shards: readonly ShardEntry[],
+): Promise<ReadonlySet<string>> {
+  const { place, name, log } = set;
+  const aside = asideOf(set);
+  const missing = [];
+  for (const shard of shards) {
+    const found = await stat(join(aside, name, shard.file)).catch(() => null);
+    if (found?.size !== shard.bytes) missing.push(shard);
+  }
+  const wanted = missing.map(({ file, bytes }) => {
+    return { name: `${name}/${file}`, bytes, bytesMax: bytes };
+  });
+  if (wanted.length > 0) await fetchRemoteFiles(place, wanted, { folder: aside, log });
+  return new Set(missing.map(({ file }) => file));
+}
+
+/** Removes all files that are not what the index says, so that they are fetched; their names. */
+async function removeFaulty(here: string): Promise<string[]> {
+  const faulty = (await verifyShards(here)).filter(({ problem }) => problem !== null);
+  for (const { path } of faulty) await rm(path, { force: true });
+  return faulty.map(({ file }) => file);
+}
+
+function indexOf({ name }: RemoteShards) {
+  return { name: `${name}/${indexName}`, bytesMax: indexBytesMax };
 }
 
 async function isThere(path: string): Promise<boolean> {

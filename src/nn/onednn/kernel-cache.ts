@@ -52,24 +52,27 @@ export function readKernels(file: string, machine: string): KeptLines {
 
 /**
  * Adds what `measure` gives, given the lines that are there; it is called while no other process
- * measures on this machine. Returns all lines.
- * @throws Error where the file can't be written, or another process holds the lock for too long.
+ * measures on this machine, and calls `renew` as it comes on, for others to wait on. Returns all
+ * lines.
+ * @throws Error where the file can't be written, or another process holds the lock for too long
+ *   without coming on.
  */
 export function addKernels(
   file: string,
   machine: string,
-  measure: (known: readonly string[]) => readonly string[],
+  measure: (known: readonly string[], renew: () => void) => readonly string[],
   waitMs = 20_000,
 ): readonly string[] {
   makeFolder(dirname(file));
   const lock = `${file}.lock`;
   // What is measured for one choice may take further choices.
   const isHeld = held.has(lock);
-  if (!isHeld) takeLock(lock, waitMs);
+  if (isHeld) renewLock(lock);
+  else takeLock(lock, waitMs);
   held.add(lock);
   try {
     const known = readKernels(file, machine).lines;
-    const added = measure(known);
+    const added = measure(known, () => renewLock(lock));
     if (added.length === 0) return known;
     const lines = [...known, ...added];
     const machines = { ...readAll(file), [machine]: { measured: new Date().toISOString(), lines } };
@@ -114,13 +117,32 @@ function isKept(kept: unknown): kept is KeptLines {
   return areLines && typeof measured === "string";
 }
 
+function lockText(): string {
+  return JSON.stringify({ host: hostname(), pid: process.pid, atSeconds: uptime() });
+}
+
+/** Says that its owner is still measuring; one that another has taken over is left alone. */
+function renewLock(lock: string): void {
+  const { host, pid } = ownerIn(readOr(lock, ""));
+  if (host === hostname() && pid === process.pid) writeFileSync(lock, lockText());
+}
+
+/** What a lock says; `otherwise` where it is gone by now, or can't be read. */
+function readOr(lock: string, otherwise: string): string {
+  try {
+    return readFileSync(lock, "utf8");
+  } catch {
+    return otherwise;
+  }
+}
+
 function takeLock(lock: string, waitMs: number): void {
-  const endMs = performance.now() + waitMs;
+  let endMs = performance.now() + waitMs;
+  let told = "";
   const sleep = new Int32Array(new SharedArrayBuffer(4));
   for (;;) {
     try {
-      const owner = { host: hostname(), pid: process.pid, atSeconds: uptime() };
-      writeFileSync(lock, JSON.stringify(owner), { flag: "wx" });
+      writeFileSync(lock, lockText(), { flag: "wx" });
       return;
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") {
@@ -129,6 +151,9 @@ function takeLock(lock: string, waitMs: number): void {
         throw thrown;
       }
     }
+    const text = readOr(lock, told);
+    if (text !== told) endMs = performance.now() + waitMs;
+    told = text;
     if (isLeftBehind(lock)) rmSync(lock, { force: true });
     else if (performance.now() > endMs) throw new Error(`${lock} is held by another process`);
     else Atomics.wait(sleep, 0, 0, lockLookMs);

@@ -17,7 +17,13 @@ import { directions, placeOf } from "./algorithms.js";
 import type { Dnnl } from "./dnnl.js";
 import { addKernels, kernelCacheFile, readKernels } from "./kernel-cache.js";
 import type { KernelTiming } from "./kernel-choice.js";
-import { type KernelMeasure, type KernelSource, machineKey, planKernels } from "./kernel-plan.js";
+import {
+  type KernelMeasure,
+  type KernelSource,
+  machineKey,
+  measuringMsMax,
+  planKernels,
+} from "./kernel-plan.js";
 
 const folder = mkdtempSync(join(tmpdir(), "paceline-kernels-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -110,6 +116,23 @@ describe("a model's kernels", () => {
     });
   }
 
+  test("follow the rule where measuring one takes too long, and others wait meanwhile", () => {
+    const file = freshFile();
+    const locks = new Set<string>();
+    let untilMs = 0;
+    const slow: KernelMeasure = (_dnnl, _place, deadlineMs) => {
+      untilMs = deadlineMs - performance.now();
+      locks.add(readFileSync(`${file}.lock`, "utf8"));
+      // The time that a lock tells has steps of 10 ms.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 15);
+      return null;
+    };
+    const { lines } = planKernels(wide, model, source(file), slow);
+    assert.ok(lines.length === 4 && lines.every((line) => /the time for measuring ran/.test(line)));
+    assert.equal(locks.size, 4, "the lock is renewed for each convolution");
+    assert.ok(untilMs > 0 && untilMs <= 2 * measuringMsMax, `${untilMs} ms`);
+  });
+
   test("are not looked for where there is one candidate only", () => {
     const file = freshFile();
     const narrow = { ...wide, hasAvx512: false };
@@ -169,6 +192,28 @@ describe("the lock of the cache", () => {
     writeFileSync(lock, JSON.stringify({ host: hostname(), pid: process.pid }));
     assert.throws(() => addKernels(file, "machine", () => ["b"], 50), /is held by another process/);
     assert.deepEqual(readKernels(file, "machine").lines, ["a"]);
+  });
+
+  test("is waited for as long as its owner comes on", async () => {
+    const file = freshFile();
+    const module = new URL("kernel-cache.js", import.meta.url).href;
+    const program = `
+      const { parentPort, workerData } = await import("node:worker_threads");
+      const { addKernels } = await import("${module}");
+      const pause = new Int32Array(new SharedArrayBuffer(4));
+      addKernels(workerData.file, "machine", (known, renew) => {
+        parentPort.postMessage("measuring");
+        for (let turn = 0; turn < 10; turn++) {
+          Atomics.wait(pause, 0, 0, 200);
+          renew();
+        }
+        return ["a"];
+      });`;
+    const address = new URL(`data:text/javascript,${encodeURIComponent(program)}`);
+    const thread = new Worker(address, { workerData: { file }, execArgv: [] });
+    await new Promise((resolve, reject) => thread.once("message", resolve).once("error", reject));
+    const known = addKernels(file, "machine", () => [], 1000);
+    assert.deepEqual(known, ["a"]);
   });
 
   test("stays its owner's when the time of day jumps, but not over a start", () => {

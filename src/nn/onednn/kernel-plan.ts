@@ -55,14 +55,21 @@ export interface KernelPlan {
   readonly lines: readonly string[];
 }
 
-/** Measures one convolution. */
-export type KernelMeasure = (dnnl: Dnnl, place: ConvolutionPlace) => readonly KernelTiming[];
+/** Measures one convolution; null where that is not done at this time of `performance.now`. */
+export type KernelMeasure = (
+  dnnl: Dnnl,
+  place: ConvolutionPlace,
+  deadlineMs: number,
+) => readonly KernelTiming[] | null;
 
-/** The longest that one model's convolutions are measured for. */
+/**
+ * The longest that one model's convolutions are measured for; the last one that is begun may take
+ * as long again.
+ */
 export const measuringMsMax = 4000;
 
-const measureKernels: KernelMeasure = (dnnl, place) =>
-  timeKernels(dnnl, place, { repeats: 3, milliseconds: 60 });
+const measureKernels: KernelMeasure = (dnnl, place, deadlineMs) =>
+  timeKernels(dnnl, place, { repeats: 3, milliseconds: 60 }, deadlineMs);
 
 /** What a machine's choices are kept under. */
 export function machineKey(
@@ -94,9 +101,9 @@ export function planKernels(
     try {
       adopt(readKernels(cacheFile, machine).lines);
       if (missing().length > 0) {
-        const fill = (known: readonly string[]) => {
+        const fill = (known: readonly string[], renew: () => void) => {
           adopt(known);
-          return measured(dnnl, missing(), measure);
+          return measured(dnnl, missing(), measure, renew);
         };
         adopt(addKernels(cacheFile, machine, fill));
       }
@@ -121,14 +128,18 @@ function measured(
   dnnl: Dnnl,
   places: readonly ConvolutionPlace[],
   measure: KernelMeasure,
+  renew: () => void,
 ): string[] {
   const endMs = performance.now() + measuringMsMax;
   const ordered = places.toSorted((left, right) => flopsOf(right) - flopsOf(left));
   return ordered.map((place) => {
+    renew();
     const isOver = performance.now() > endMs;
-    const choice = isOver
-      ? ruledKernels(place, dnnl, "the time for measuring ran out")
-      : chooseKernels(place, measure(dnnl, place));
+    const timings = isOver ? null : measure(dnnl, place, endMs + measuringMsMax);
+    const choice =
+      timings === null
+        ? ruledKernels(place, dnnl, "the time for measuring ran out")
+        : chooseKernels(place, timings);
     return lineOfChoice(place, choice);
   });
 }

@@ -29,20 +29,27 @@ export interface TimingLimits {
   readonly milliseconds: number;
 }
 
-/** Every candidate of a convolution in every direction. */
+/**
+ * Every candidate of a convolution in every direction; null where that is not done at the deadline,
+ * a time of `performance.now`.
+ */
 export function timeKernels(
   dnnl: Dnnl,
   place: ConvolutionPlace,
   limits: TimingLimits,
-): KernelTiming[] {
-  return candidatesFor(place, dnnl).flatMap((candidate) => {
+  deadlineMs = Number.POSITIVE_INFINITY,
+): KernelTiming[] | null {
+  const timings: KernelTiming[] = [];
+  for (const candidate of candidatesFor(place, dnnl)) {
     const copies = copySeconds(dnnl, place, candidate, limits);
-    return directions.map((direction) => {
+    for (const direction of directions) {
+      if (performance.now() > deadlineMs) return null;
       const found = timeConvolution(dnnl, place, { ...candidate, direction }, limits);
       const seconds = found === null ? null : found.seconds + copies[direction];
-      return { ...candidate, direction, seconds };
-    });
-  });
+      timings.push({ ...candidate, direction, seconds });
+    }
+  }
+  return timings;
 }
 
 /** Seconds of one kernel; null where the library has none. */

@@ -9,12 +9,13 @@ import { epochPermutation } from "../../data/partition.js";
 import { InputPipeline } from "../../data/pipeline.js";
 import type { Dataset } from "../../data/split.js";
 import { writeSampleMnist } from "../../data/testing/sample-files.js";
+import type { Engine, Executor } from "../../nn/engine.js";
 import { buildModel } from "../../nn/models.js";
 import { referenceEngine } from "../../nn/reference/reference.js";
 import { bindStandalone } from "../../nn/standalone.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
-import { layoutOf } from "../compute/initial-state.js";
+import { initialState, layoutOf } from "../compute/initial-state.js";
 import {
   assertBaselineStart,
   type BaselineCheckpoint,
@@ -252,6 +253,33 @@ describe("training in one process", () => {
     const before = await run({ schedule, maxSteps: result.globalSteps });
     assert.deepEqual(result.weights, before.weights);
   });
+});
+
+test("finite gradients whose sum is not end it before any weight is moved", async () => {
+  const change = { reduce: "sum", chunkValues: 5000 } as const;
+  const layout = layoutOf({ ...spec, ...change });
+  const { offset, index } = layout.chunks.at(-1)!;
+  assert.ok(index > 0);
+  const engine: Engine = {
+    name: "huge",
+    bind(graph, memory) {
+      const executor = referenceEngine.bind(graph, memory);
+      const step: Executor["step"] = (...about) => {
+        const outcome = executor.step(...about);
+        memory.gradients[offset] = 2e38;
+        return outcome;
+      };
+      return new Proxy(executor, {
+        get: (target, name) => (name === "step" ? step : Reflect.get(target, name).bind?.(target)),
+      });
+    },
+  };
+  const parts = { dataset, engine, nowMs: () => 0 };
+  const { outcome, failure, weights } = await runBaseline({ ...spec, ...change }, parts, {});
+  assert.equal(outcome, "failed");
+  const told = `the sum of 3 finite gradients of chunk ${index} is not finite at step 0: lower --lr`;
+  assert.ok(failure?.message.startsWith(told), failure?.message);
+  assert.deepEqual(weights, initialState({ ...spec, ...change }, layout).weights);
 });
 
 describe("training in one process that goes on from a checkpoint", () => {

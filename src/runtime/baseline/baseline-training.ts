@@ -17,7 +17,7 @@ import type { Dataset } from "../../data/split.js";
 import { PacelineError } from "../../errors.js";
 import type { Arena } from "../../kernels/arena.js";
 import { createKernels, type KernelsChoice } from "../../kernels/choice.js";
-import type { Kernels } from "../../kernels/kernels.js";
+import type { FoldInput, Kernels } from "../../kernels/kernels.js";
 import { updateScalars } from "../../kernels/update-rule.js";
 import type { Engine } from "../../nn/engine.js";
 import { type Layout, reduceOf } from "../../protocol/layout.js";
@@ -309,10 +309,9 @@ class BaselineTraining {
       });
     const startedMs = this.#parts.nowMs();
     this.#lr = servedRate(this.#spec, this.#moment);
+    const folded = this.#fold(contributions);
     for (const { offset, length, group } of this.#layout.chunks) {
-      const inputs = contributions.map((one) => ({ ...one, offset: one.offset + offset }));
-      const gradient = inputs[0]!.offset;
-      this.#kernels.fold(gradient, inputs, length, reduceOf(group, this.#spec.reduce));
+      const gradient = folded + offset;
       const moment = { lr: this.#lr, scale: 1, group, updateCount: this.#steps + 1 };
       const [state1, state2] = this.#vectors.states.map((state) => state + offset);
       this.#kernels.update(updateScalars(servedRule(this.#spec), moment), {
@@ -333,6 +332,22 @@ class BaselineTraining {
       counts.clock = this.#steps;
       counts.waitSeconds += tookSeconds - (busySeconds(counts) - busyBefore[rank]!);
     }
+  }
+
+  /**
+   * Folds all chunks to the place of the first contribution, which it returns, before a weight is
+   * moved: finite gradients may have a sum that is not.
+   */
+  #fold(contributions: readonly FoldInput[]): number {
+    const folded = contributions[0]!.offset;
+    for (const { index, offset, length, group } of this.#layout.chunks) {
+      const inputs = contributions.map((one) => ({ ...one, offset: one.offset + offset }));
+      const way = reduceOf(group, this.#spec.reduce);
+      if (this.#kernels.fold(folded + offset, inputs, length, way)) continue;
+      const what = `the sum of ${inputs.length} finite gradients of chunk ${index} is not finite`;
+      throw this.#diverged(what, null);
+    }
+    return folded;
   }
 
   /** Leaves the gradient of a rank's batch in its slot. */
@@ -475,8 +490,9 @@ class BaselineTraining {
     };
   }
 
-  #diverged(what: string, rank: number): PacelineError {
-    const where = `at step ${this.#steps} on worker ${rank}`;
+  /** @param rank null where it follows from several workers' gradients. */
+  #diverged(what: string, rank: number | null): PacelineError {
+    const where = `at step ${this.#steps}${rank === null ? "" : ` on worker ${rank}`}`;
     return new PacelineError("diverged", `${what} ${where}: lower --lr, or look at the data`, {
       details: { step: this.#steps, rank },
     });

@@ -3114,7 +3114,8 @@ export const Coordinator: GenService<{
   },
   /**
    * Training or test examples by position, for workers that have no files, in blocks of at most 1 MiB. One call
-   * returns a mini-batch, or as many examples as fit in 64 MiB of values. Refused unless the run's feed is "central".
+   * returns a mini-batch, 128 examples, or as many as fit in 64 MiB of values, whichever is most. Refused unless the
+   * run's feed is "central".
    * Repeated calls return the same.
    *
    * @generated from rpc paceline.v1.Coordinator.ReadExamples
