@@ -85,6 +85,20 @@ describe("files in a bucket", () => {
     assert.equal(await files.claimFolder(`${root}/other`), false);
   });
 
+  test("what was made is ours, where the answer to its making is lost", async () => {
+    for (const claim of [
+      () => files.claimFile(`${root}/lock`, "ours"),
+      () => files.claimFolder(`${root}/run`),
+    ]) {
+      let losses = 1;
+      bucket.losesAnswer = ({ method }) => method === "PUT" && losses-- > 0;
+      assert.equal(await claim(), true);
+      assert.equal(losses, -1, "it was sent again");
+      assert.equal(await claim(), false);
+    }
+    assert.equal(bucket.text("some-bucket/runs/lock"), "ours");
+  });
+
   test("a large file goes up in parts and grows without being sent again", async () => {
     const mebibyte = 1024 * 1024;
     const pieces = Array.from({ length: 21 }, () => randomBytes(mebibyte));

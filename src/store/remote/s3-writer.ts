@@ -7,6 +7,7 @@
  * was at the last one. An upload that no object has come of is given up when the file is closed, as
  * S3 would keep its parts, and charge for them, without end.
  */
+import { randomUUID } from "node:crypto";
 import type { WritableFile } from "../files.js";
 import type { Bucket, Place, SentPart } from "./s3-bucket.js";
 
@@ -26,6 +27,8 @@ export class ObjectWriter implements WritableFile {
   readonly #bucket: Bucket;
   readonly #place: Place;
   readonly #sendsByItself: boolean;
+  /** Written into the object, so that this writer knows what it has sent itself. */
+  readonly #id = randomUUID();
   /** What is not in a part, nor in an object that is built upon. */
   #rest: Buffer[] = [];
   #restBytes = 0;
@@ -143,7 +146,7 @@ export class ObjectWriter implements WritableFile {
 
   /** The upload that is under way, which begins with what S3 has. */
   async #uploading(): Promise<Upload> {
-    const id = this.#upload?.id ?? (await this.#bucket.begin(this.#place));
+    const id = this.#upload?.id ?? (await this.#bucket.begin(this.#place, this.#id));
     // Kept before anything else can fail: what has been begun is continued, or given up.
     this.#upload ??= { id, parts: [], bytes: 0 };
     const { parts } = this.#upload;
@@ -157,7 +160,10 @@ export class ObjectWriter implements WritableFile {
   async #send(): Promise<void> {
     if (!this.#isUnsent) return;
     if (this.#upload === null && this.#builtBytes === 0) {
-      this.#etag = await this.#bucket.put(this.#place, this.#joined(), { etag: this.#etag });
+      this.#etag = await this.#bucket.put(this.#place, this.#joined(), {
+        etag: this.#etag,
+        writer: this.#id,
+      });
     } else if (this.#upload !== null || this.#restBytes > 0) {
       await this.#complete(await this.#uploading());
     }
