@@ -18,6 +18,12 @@ export interface WritableFile {
    * Resolves when all bytes are with the operating system; they must stay as they are until then.
    */
   write(bytes: Uint8Array): Promise<void>;
+  /**
+   * What was written and is only in this process as yet, until a `sync`. Left out where all that
+   * was written is in the file. Where it is given, a write that fails has taken nothing, and the
+   * next may follow it.
+   */
+  readonly unsentBytes?: number | undefined;
   /** Makes what was written durable. */
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -61,6 +67,9 @@ export function aroundFiles(
 ): Files {
   const writable = (path: string, file: WritableFile): WritableFile => ({
     write: (bytes) => around("write", path, () => file.write(bytes)),
+    get unsentBytes() {
+      return file.unsentBytes;
+    },
     sync: () => around("sync", path, () => file.sync()),
     close: () => around("close", path, () => file.close()),
   });

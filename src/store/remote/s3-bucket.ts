@@ -72,7 +72,7 @@ export class Bucket {
   async put(place: Place, body: Buffer, condition: PutCondition = {}): Promise<string | null> {
     const { sdk, client } = this.#connection;
     const { isNew = false, etag = null, writer = randomUUID() } = condition;
-    const only = isNew ? { IfNoneMatch: "*" } : etag === null ? {} : { IfMatch: etag };
+    const only = demanded({ isNew, etag });
     try {
       const content = { Body: body, Metadata: { [writerKey]: writer } };
       const command = new sdk.PutObjectCommand({ ...place, ...content, ...only });
@@ -84,7 +84,10 @@ export class Bucket {
         throw objectError(failure, place, "write", cause);
       }
       const present = await this.present(place);
-      return present?.writer === writer ? present.etag : null;
+      if (present?.writer !== writer) return null;
+      // A writer may have sent less before.
+      if (condition.writer === undefined) return present.etag;
+      return this.put(place, body, { etag: present.etag, writer });
     }
   }
 
@@ -192,12 +195,15 @@ export class Bucket {
     place: Place,
     id: string,
     parts: readonly SentPart[],
-    etag: string | null,
+    { isNew = false, etag = null }: PutCondition,
   ): Promise<string> {
     return this.#tried("write", place, async ({ sdk, client }) => {
       const upload = { UploadId: id, MultipartUpload: { Parts: [...parts] } };
-      const only = etag === null ? {} : { IfMatch: etag };
-      const command = new sdk.CompleteMultipartUploadCommand({ ...place, ...upload, ...only });
+      const command = new sdk.CompleteMultipartUploadCommand({
+        ...place,
+        ...upload,
+        ...demanded({ isNew, etag }),
+      });
       return (await client.send(command)).ETag ?? "";
     });
   }
@@ -254,6 +260,16 @@ export class Bucket {
   }
 }
 
+function demanded({ isNew = false, etag = null }: PutCondition) {
+  if (isNew) return { IfNoneMatch: "*" };
+  return etag === null ? {} : { IfMatch: etag };
+}
+
+/** Why an object is not written: it is not the one that it was, and not this process's. */
+export function writtenByAnother(place: Place, cause: unknown = undefined): PacelineError {
+  return objectError({ name: "PreconditionFailed", status: 412 }, place, "write", cause);
+}
+
 function sourceOf({ Bucket: bucket, Key: key }: Place): string {
   return `${bucket}/${key.split("/").map(encodeURIComponent).join("/")}`;
 }
@@ -275,6 +291,6 @@ function objectError(
       : status === 412
         ? "another process has written it meanwhile: let one write into a run's folder"
         : `${told}: check the bucket, the network and AWS_ENDPOINT_URL`;
-  const details = { errno: isThere ? "" : "ENOENT", path };
+  const details = { errno: isThere ? "" : "ENOENT", path, status };
   return new PacelineError("storage", `can't ${verb} ${path}: ${reason}`, { cause, details });
 }

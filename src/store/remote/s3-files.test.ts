@@ -6,6 +6,7 @@ import { after, afterEach, before, beforeEach, describe, test } from "node:test"
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PacelineError } from "../../errors.js";
 import { type Files, readWhole, writeTextAtomically } from "../files.js";
+import { JsonLinesWriter } from "../runs/json-lines.js";
 import { openRunDirectory } from "../runs/run-directory.js";
 import { SampleBucket } from "../testing/sample-bucket.js";
 import { s3Files } from "./s3-files.js";
@@ -219,6 +220,110 @@ describe("files in a bucket", () => {
         "let one write into a run's folder",
     });
     assert.equal(bucket.text("some-bucket/runs/log"), "old\nnew\n");
+  });
+
+  describe("lines of a run", () => {
+    const path = `${root}/events.jsonl`;
+    const text = () => bucket.text("some-bucket/runs/events.jsonl") ?? "";
+    const numbers = () =>
+      text()
+        .split("\n")
+        .slice(0, -1)
+        .map((line) => JSON.parse(line).n);
+    const isWrite = ({ method, name }: { readonly method: string; readonly name: string }) =>
+      /^(PUT|POST)$/.test(method) && name.endsWith("events.jsonl");
+    let troubles: string[] = [];
+    /** A writer, with so many bytes in its file before. */
+    const opened = async (bytes = 0): Promise<JsonLinesWriter> => {
+      const line = `${JSON.stringify({ n: 0, fill: "x".repeat(Math.max(0, bytes - 20)) })}\n`;
+      await write(path, Buffer.from(line));
+      const lines = await JsonLinesWriter.open(path, files);
+      troubles = [];
+      lines.onTrouble = ({ message }) => troubles.push(message);
+      return lines;
+    };
+    const mebibyte = 1024 * 1024;
+
+    for (const [what, bytes] of [
+      ["a file that is sent whole", 0],
+      ["one that S3 puts together", 9 * mebibyte],
+    ] as const) {
+      test(`outlast an S3 that is away for a moment: ${what}`, async () => {
+        const lines = await opened(bytes);
+        lines.append({ n: 1 });
+        await lines.flush();
+        let refusals = 0;
+        bucket.interfere = (asked) => {
+          if (!isWrite(asked)) return null;
+          refusals += 1;
+          return { status: 403, body: "" };
+        };
+        lines.append({ n: 2 });
+        // The file has taken it, and sends it a second later.
+        while (refusals === 0) await sleep(20);
+        lines.append({ n: 3 });
+        while (troubles.length === 0) await sleep(20);
+        const lost = await lines.flush();
+        assert.equal(lost?.lines, 2);
+        bucket.interfere = () => null;
+        lines.append({ n: 4 });
+        while (!text().endsWith('{"n":4}\n')) await sleep(20);
+        assert.equal(await lines.close(), null);
+        assert.deepEqual(numbers(), [0, 1, 2, 3, 4]);
+        assert.equal(troubles.length, 1);
+        assert.deepEqual(bucket.uploads, []);
+      });
+
+      test(`are sent once where an answer is lost: ${what}`, async () => {
+        const lines = await opened(bytes);
+        // The second answer lost is of a request that the SDK has given up.
+        for (const [n, losses] of [
+          [1, 1],
+          [2, 4],
+          [3, 1],
+        ] as const) {
+          let left: number = losses;
+          // An upload that was begun without a word is known to nobody.
+          const isKnown = ({ query }: { query: URLSearchParams }) => !query.has("uploads");
+          bucket.losesAnswer = (asked) => isWrite(asked) && isKnown(asked) && left-- > 0;
+          lines.append({ n });
+          await lines.flush();
+        }
+        bucket.losesAnswer = () => false;
+        assert.equal(await lines.close(), null);
+        assert.deepEqual(numbers(), [0, 1, 2, 3]);
+        assert.deepEqual(bucket.uploads, []);
+      });
+
+      test(`are the first writer's alone: ${what}`, async () => {
+        const first = await opened(bytes);
+        const second = await JsonLinesWriter.open(path, files);
+        first.append({ n: 1 });
+        assert.equal(await first.flush(), null);
+        for (const n of [-1, -2, -3]) {
+          second.append({ n });
+          const lost = await second.flush();
+          assert.match(lost?.reason ?? "", /another process has written it meanwhile/);
+          first.append({ n: 1 - n });
+          assert.equal(await first.flush(), null);
+        }
+        const lost = await second.close();
+        assert.equal(lost?.lines, 3);
+        assert.equal(await first.close(), null);
+        assert.deepEqual(numbers(), [0, 1, 2, 3, 4]);
+        assert.deepEqual(bucket.uploads, []);
+      });
+    }
+
+    test("of two that find no file the second to send is refused", async () => {
+      const both = [0, 1].map(() => JsonLinesWriter.open(path, files));
+      const [first, second] = await Promise.all(both);
+      first!.append({ n: 1 });
+      assert.equal(await first!.close(), null);
+      second!.append({ n: -1 });
+      assert.equal((await second!.close())?.lines, 1);
+      assert.deepEqual(numbers(), [1]);
+    });
   });
 
   test("failures name the object and the remedy", async () => {

@@ -18,13 +18,16 @@ const lineBreak = 10;
 /** What a file lacks, and why. */
 export interface LostLines {
   readonly path: string;
+  /** 0 where nobody knows how many, as what was written could not be made durable. */
   readonly lines: number;
   readonly reason: string;
 }
 
 /**
  * Appends lines to a file. A write that fails ends nothing: its lines wait, so far as there is room
- * for them, and are tried again with those that follow.
+ * for them, and are tried again with those that follow. In a bucket the file that is open keeps
+ * what it has taken until S3 has it, and is never opened anew: what stands there by then may be
+ * another process's.
  */
 export class JsonLinesWriter {
   readonly #path: string;
@@ -35,6 +38,8 @@ export class JsonLinesWriter {
   #pending: string[] = [];
   #pendingCharacters = 0;
   #dropped = 0;
+  /** Lines that the file has taken and keeps in this process as yet. */
+  #unsent = 0;
   #writing: Promise<void> | null = null;
   #failure: PacelineError | null = null;
   #onTrouble: (error: PacelineError) => void = () => {};
@@ -75,8 +80,8 @@ export class JsonLinesWriter {
   }
 
   /**
-   * Resolves when every line appended so far is with the operating system; else tells what the file
-   * lacks for the time being. It never rejects.
+   * Resolves when every line appended so far is with the operating system, or in the bucket; else
+   * tells what the file lacks for the time being. It never rejects.
    */
   async flush(): Promise<LostLines | null> {
     while (this.#writing !== null) await this.#writing;
@@ -84,7 +89,9 @@ export class JsonLinesWriter {
       this.#writing = this.#drain();
       await this.#writing;
     }
-    const lines = this.#dropped + this.#pending.length;
+    if ((this.#file?.unsentBytes ?? 0) > 0) await this.#send();
+    else this.#unsent = 0;
+    const lines = this.#dropped + this.#pending.length + this.#unsent;
     if (lines === 0) return null;
     return { path: this.#path, lines, reason: this.#failure?.message ?? "the disk was full" };
   }
@@ -97,6 +104,15 @@ export class JsonLinesWriter {
     this.#file = null;
     if (lost !== null || unsynced == null) return lost;
     return { path: this.#path, lines: 0, reason: unsynced.message };
+  }
+
+  async #send(): Promise<void> {
+    try {
+      await this.#file?.sync();
+      this.#unsent = 0;
+    } catch (thrown) {
+      this.#fail(thrown);
+    }
   }
 
   async #drain(): Promise<void> {
@@ -118,15 +134,29 @@ export class JsonLinesWriter {
       await this.#file.write(bytes);
       this.#wholeBytes += bytes.length;
       this.#failure = null;
+      this.#count(lines.length, bytes.length);
     } catch (thrown) {
-      await this.#file?.close().catch(() => undefined);
-      this.#file = null;
+      if (this.#file?.unsentBytes === undefined) {
+        await this.#file?.close().catch(() => undefined);
+        this.#file = null;
+      }
       this.#pending = [...lines, ...this.#pending];
       this.#pendingCharacters = this.#pending.reduce((sum, line) => sum + line.length, 0);
-      const isFirst = this.#failure === null;
-      this.#failure = toPacelineError(thrown);
-      if (isFirst) this.#onTrouble(this.#failure);
+      this.#fail(thrown);
     }
+  }
+
+  /** Counts what the file keeps: the lines just taken alone, or those before as well. */
+  #count(lines: number, bytes: number): void {
+    const unsentBytes = this.#file?.unsentBytes ?? 0;
+    if (unsentBytes <= bytes) this.#unsent = 0;
+    if (unsentBytes > 0) this.#unsent += lines;
+  }
+
+  #fail(thrown: unknown): void {
+    const isFirst = this.#failure === null;
+    this.#failure = toPacelineError(thrown);
+    if (isFirst) this.#onTrouble(this.#failure);
   }
 }
 
