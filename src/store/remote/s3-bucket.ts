@@ -283,7 +283,8 @@ function objectError(
 ): PacelineError {
   const path = `s3://${bucket}/${key}`;
   const isThere = status !== 404 || name === "NoSuchBucket";
-  const told = status === null ? reasonOf(cause) : `${name}, ${status}`;
+  const unanswered = name === "TimeoutError" ? "it does not answer" : reasonOf(cause);
+  const told = status === null ? unanswered : `${name}, ${status}`;
   const reason = !isThere
     ? "there is no such object: check the path"
     : status === 403

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
@@ -9,10 +11,13 @@ import { type Files, readWhole, writeTextAtomically } from "../files.js";
 import { JsonLinesWriter } from "../runs/json-lines.js";
 import { openRunDirectory } from "../runs/run-directory.js";
 import { SampleBucket } from "../testing/sample-bucket.js";
+import { Bucket } from "./s3-bucket.js";
+import { connectToS3 } from "./s3-connection.js";
 import { s3Files } from "./s3-files.js";
 
 const kept = { ...process.env };
 const root = "s3://some-bucket/runs";
+const object = { Bucket: "some-bucket", Key: "some-key" };
 let bucket: SampleBucket;
 let files: Files;
 
@@ -325,6 +330,33 @@ describe("files in a bucket", () => {
       assert.deepEqual(numbers(), [1]);
     });
   });
+
+  for (const [what, answer, ask] of [
+    ["answers nothing", "", (from: Bucket) => from.put(object, Buffer.from("x"))],
+    [
+      "stops within an answer",
+      'HTTP/1.1 206 OK\r\ncontent-length: 9\r\netag: "a"\r\n\r\nhalf',
+      (from: Bucket) => from.get(object, { position: 0, bytes: 9, etag: "" }),
+    ],
+  ] as const) {
+    test(`an S3 that ${what} is told of in time`, async (context) => {
+      const sockets = new Set<Socket>();
+      const silent = createServer((socket) => {
+        sockets.add(socket);
+        socket.on("error", () => {}).once("data", () => socket.write(answer));
+      });
+      context.after(() => {
+        for (const socket of sockets) socket.destroy();
+        silent.close();
+      });
+      silent.listen(0, "127.0.0.1");
+      await once(silent, "listening");
+      process.env.AWS_ENDPOINT_URL = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/`;
+      const limits = { connectionTimeout: 1000, socketTimeout: 100 };
+      const asked = ask(new Bucket(await connectToS3(undefined, limits)));
+      await assert.rejects(asked, { code: "storage", message: /some-key: it does not answer: / });
+    });
+  }
 
   test("failures name the object and the remedy", async () => {
     await assert.rejects(files.openFile(`${root}/none`), (error: PacelineError) => {
