@@ -8,7 +8,7 @@ import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { type ErrorCode, PacelineError } from "../errors.js";
-import { fileError } from "./file-errors.js";
+import { fileError, isReplaced } from "./file-errors.js";
 import { makeFolders } from "./folders.js";
 import { untilDiskGoesOn } from "./held-disk.js";
 
@@ -216,6 +216,29 @@ export async function writeTextAtomically(files: Files, path: string, text: stri
   await files.syncFolder(dirname(path));
 }
 
+/** A file that is replaced all the time is tried so often. */
+const triesMax = 10;
+
+/**
+ * Opens a file that is only appended to. In a bucket each line that is added makes another object,
+ * whose first bytes are those of the one before: where it was replaced, that one is read.
+ */
+export async function openLog(files: Files, path: string): Promise<ReadableFile> {
+  let file = await files.openFile(path);
+  const read: ReadableFile["read"] = async (into, position) => {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await file.read(into, position);
+      } catch (thrown) {
+        if (tries === triesMax || !isReplaced(thrown)) throw thrown;
+        await file.close();
+        file = await files.openFile(path);
+      }
+    }
+  };
+  return { bytes: file.bytes, read, close: () => file.close() };
+}
+
 /**
  * The whole of a file that must not be larger than `bytesMax`, which is known before anything is
  * allocated; one that is larger is an error of the code given.
@@ -225,6 +248,22 @@ export async function readWhole(
   path: string,
   bytesMax: number,
   code: ErrorCode = "storage",
+): Promise<Buffer> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await readOnce(files, path, bytesMax, code);
+    } catch (thrown) {
+      // It was replaced between opening and reading.
+      if (tries === triesMax || !isReplaced(thrown)) throw thrown;
+    }
+  }
+}
+
+async function readOnce(
+  files: Files,
+  path: string,
+  bytesMax: number,
+  code: ErrorCode,
 ): Promise<Buffer> {
   const file = await files.openFile(path);
   try {

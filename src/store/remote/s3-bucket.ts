@@ -292,6 +292,7 @@ function objectError(
       : status === 412
         ? "another process has written it meanwhile: let one write into a run's folder"
         : `${told}: check the bucket, the network and AWS_ENDPOINT_URL`;
-  const details = { errno: isThere ? "" : "ENOENT", path, status };
+  const errno = isThere ? (status === 412 ? "ESTALE" : "") : "ENOENT";
+  const details = { errno, path, status };
   return new PacelineError("storage", `can't ${verb} ${path}: ${reason}`, { cause, details });
 }

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PacelineError } from "../../errors.js";
-import { type Files, readWhole, writeTextAtomically } from "../files.js";
-import { JsonLinesWriter } from "../runs/json-lines.js";
+import { aroundFiles, type Files, readWhole, writeTextAtomically } from "../files.js";
+import { JsonLinesWriter, readJsonLines } from "../runs/json-lines.js";
 import { openRunDirectory } from "../runs/run-directory.js";
 import { SampleBucket } from "../testing/sample-bucket.js";
 import { Bucket } from "./s3-bucket.js";
@@ -319,6 +319,24 @@ describe("files in a bucket", () => {
         assert.deepEqual(bucket.uploads, []);
       });
     }
+
+    test("are read while they become more", async () => {
+      const lines = await opened(200_000);
+      const grows = async () => {
+        lines.append({ n: 1 });
+        await lines.flush();
+      };
+      const found: unknown[] = [];
+      const growing = aroundFiles(files, async (verb, _path, action) => {
+        if (verb === "read") await grows();
+        return action();
+      });
+      for await (const line of readJsonLines(path, () => assert.fail(), growing)) found.push(line);
+      assert.equal(found.length, 1, "as many as there were when it was opened");
+      await grows();
+      assert.ok((await readWhole(growing, path, 300_000)).length > 200_000);
+      await lines.close();
+    });
 
     test("of two that find no file the second to send is refused", async () => {
       const both = [0, 1].map(() => JsonLinesWriter.open(path, files));

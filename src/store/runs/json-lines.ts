@@ -5,7 +5,7 @@
 import { setImmediate } from "node:timers/promises";
 import { PacelineError, toPacelineError } from "../../errors.js";
 import { isMissing } from "../file-errors.js";
-import { diskFiles, type Files, type WritableFile } from "../files.js";
+import { diskFiles, type Files, openLog, type WritableFile } from "../files.js";
 
 /** The longest line that is read. */
 export const lineBytesMax = 16 * 1024 * 1024;
@@ -169,7 +169,7 @@ export async function* readJsonLines(
   onBroken: (sentence: string) => void,
   files: Files = diskFiles,
 ): AsyncGenerator<unknown, void, undefined> {
-  const file = await files.openFile(path).catch((thrown: unknown) => {
+  const file = await openLog(files, path).catch((thrown: unknown) => {
     if (isMissing(thrown)) return null;
     throw thrown;
   });
@@ -210,7 +210,7 @@ function parsedLine(line: string): { readonly value: unknown } | null {
 
 /** Where the last whole line of a file ends; 0 where there is none. */
 async function wholeLinesBytes(files: Files, path: string): Promise<number> {
-  const file = await files.openFile(path).catch((thrown: unknown) => {
+  const file = await openLog(files, path).catch((thrown: unknown) => {
     if (isMissing(thrown)) return null;
     throw thrown;
   });
