@@ -108,6 +108,8 @@ export class EtcdClient {
         ...endable,
         "grpc.initial_reconnect_backoff_ms": 100,
         "grpc.max_reconnect_backoff_ms": 1000,
+        // An etcd is reached directly, whatever the environment says of the web.
+        "grpc.enable_http_proxy": 0,
         // A connection that has gone silent ends; etcd refuses those that ask every 5 s or more.
         "grpc.keepalive_time_ms": 10_000,
         "grpc.keepalive_timeout_ms": 5000,

@@ -296,6 +296,17 @@ describe("leading by a key of etcd", () => {
     assert.equal(lead.reason, null);
   });
 
+  testWithEtcd("an etcd is reached directly where the web is not", async (context, etcd) => {
+    const kept = process.env.http_proxy;
+    process.env.http_proxy = "http://127.0.0.1:1";
+    context.after(() => {
+      if (kept === undefined) delete process.env.http_proxy;
+      else process.env.http_proxy = kept;
+    });
+    const { client } = partsAt(context, etcd);
+    assert.equal(await client.read("none"), null);
+  });
+
   testWithEtcd(
     "what others keep under the same prefix is told, and not taken",
     async (context, etcd) => {
