@@ -28,16 +28,24 @@ export class MemberLogs {
     return logPathIn(this.#folder, role, rank);
   }
 
-  /** Brings them to the run's folder; `tell` hears of what could not be. */
+  /**
+   * Brings them to the run's folder; `tell` hears of what could not be brought, and stays where it
+   * is.
+   */
   async keep(tell: (text: string) => void): Promise<void> {
     if (this.#folder === this.#run) return;
     const logs = join(this.#folder, "logs");
+    let isLeft = false;
     for (const name of (await diskFiles.list(logs)) ?? []) {
-      await keepOne(join(logs, name), join(this.#run, "logs", name)).catch((thrown) => {
-        tell(toPacelineError(thrown).message);
-      });
+      try {
+        await keepOne(join(logs, name), join(this.#run, "logs", name));
+        await rm(join(logs, name));
+      } catch (thrown) {
+        isLeft = true;
+        tell(`${toPacelineError(thrown).message}; the log is in ${join(logs, name)}`);
+      }
     }
-    await rm(this.#folder, { recursive: true, force: true });
+    if (!isLeft) await rm(this.#folder, { recursive: true, force: true });
   }
 }
 
@@ -51,9 +59,12 @@ async function keepOne(from: string, to: string): Promise<void> {
   const present = await diskFiles.list(join(to, ".."));
   const bytes = present?.includes(basename(to)) ? await sizeOf(to) : 0;
   const file = await diskFiles.append(to, bytes);
-  await file.write(await readFile(from));
-  await file.sync();
-  await file.close();
+  try {
+    await file.write(await readFile(from));
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 async function sizeOf(path: string): Promise<number> {

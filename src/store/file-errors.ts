@@ -72,6 +72,11 @@ export function isMissing(thrown: unknown): boolean {
   return thrown instanceof PacelineError && thrown.details.errno === "ENOENT";
 }
 
+/** True for a translated error whose cause is that another file has the path since it was opened. */
+export function isReplaced(thrown: unknown): boolean {
+  return thrown instanceof PacelineError && thrown.details.errno === "ESTALE";
+}
+
 /** True for a translated error whose cause is that this user may not do it. */
 export function isForbidden(thrown: unknown): boolean {
   return thrown instanceof PacelineError && /^E(ACCES|PERM)$/.test(String(thrown.details.errno));

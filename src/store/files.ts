@@ -8,7 +8,7 @@ import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { type ErrorCode, PacelineError } from "../errors.js";
-import { fileError, removedError } from "./file-errors.js";
+import { fileError, isReplaced, removedError } from "./file-errors.js";
 import { makeFolders } from "./folders.js";
 import { untilDiskGoesOn } from "./held-disk.js";
 
@@ -18,6 +18,12 @@ export interface WritableFile {
    * Resolves when all bytes are with the operating system; they must stay as they are until then.
    */
   write(bytes: Uint8Array): Promise<void>;
+  /**
+   * What was written and is only in this process as yet, until a `sync`. Left out where all that
+   * was written is in the file. Where it is given, a write that fails has taken nothing, and the
+   * next may follow it.
+   */
+  readonly unsentBytes?: number | undefined;
   /** Makes what was written durable. */
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -64,6 +70,9 @@ export function aroundFiles(
 ): Files {
   const writable = (path: string, file: WritableFile): WritableFile => ({
     write: (bytes) => around("write", path, () => file.write(bytes)),
+    get unsentBytes() {
+      return file.unsentBytes;
+    },
     sync: () => around("sync", path, () => file.sync()),
     close: () => around("close", path, () => file.close()),
   });
@@ -210,6 +219,29 @@ export async function writeTextAtomically(files: Files, path: string, text: stri
   await files.syncFolder(dirname(path));
 }
 
+/** A file that is replaced all the time is tried so often. */
+const triesMax = 10;
+
+/**
+ * Opens a file that is only appended to. In a bucket each line that is added makes another object,
+ * whose first bytes are those of the one before: where it was replaced, that one is read.
+ */
+export async function openLog(files: Files, path: string): Promise<ReadableFile> {
+  let file = await files.openFile(path);
+  const read: ReadableFile["read"] = async (into, position) => {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await file.read(into, position);
+      } catch (thrown) {
+        if (tries === triesMax || !isReplaced(thrown)) throw thrown;
+        await file.close();
+        file = await files.openFile(path);
+      }
+    }
+  };
+  return { bytes: file.bytes, read, close: () => file.close() };
+}
+
 /**
  * The whole of a file that must not be larger than `bytesMax`, which is known before anything is
  * allocated; one that is larger is an error of the code given.
@@ -219,6 +251,22 @@ export async function readWhole(
   path: string,
   bytesMax: number,
   code: ErrorCode = "storage",
+): Promise<Buffer> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await readOnce(files, path, bytesMax, code);
+    } catch (thrown) {
+      // It was replaced between opening and reading.
+      if (tries === triesMax || !isReplaced(thrown)) throw thrown;
+    }
+  }
+}
+
+async function readOnce(
+  files: Files,
+  path: string,
+  bytesMax: number,
+  code: ErrorCode,
 ): Promise<Buffer> {
   const file = await files.openFile(path);
   try {

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import type { JobEvents } from "../../protocol/run-events.js";
 import { isMissing } from "../../store/file-errors.js";
-import { diskFiles, type Files } from "../../store/files.js";
+import { diskFiles, type Files, openLog } from "../../store/files.js";
 
 /** The most bytes of a part. */
 const partBytesMax = 512 * 1024;
@@ -18,7 +18,7 @@ export async function readEventsPart(
   from: number,
   files: Files = diskFiles,
 ): Promise<Pick<JobEvents, "text" | "next">> {
-  const file = await files.openFile(join(folder, "events.jsonl")).catch((thrown: unknown) => {
+  const file = await openLog(files, join(folder, "events.jsonl")).catch((thrown: unknown) => {
     if (isMissing(thrown)) return null;
     throw thrown;
   });

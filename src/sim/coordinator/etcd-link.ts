@@ -48,6 +48,9 @@ class Answers<Answer> implements AsyncIterable<Answer> {
   }
 }
 
+/** The simulated etcd has no other member to turn to. */
+const onlyMember = () => {};
+
 /** The link of one process. */
 export class EtcdLink implements EtcdCalls {
   readonly #etcd: SimulatedEtcd;
@@ -72,7 +75,7 @@ export class EtcdLink implements EtcdCalls {
         const TTL = BigInt(this.#etcd.keepAlive(id));
         call.answer(create(LeaseKeepAliveResponseSchema, { ID: id, TTL }));
       });
-    return { send, answers: call.answers, close: call.close };
+    return { send, answers: call.answers, turn: onlyMember, close: call.close };
   }
 
   watch(key: string, revision: bigint): EtcdStream<never, WatchResponse> {
@@ -85,7 +88,7 @@ export class EtcdLink implements EtcdCalls {
       stop();
       call.close();
     };
-    return { send: () => {}, answers: call.answers, close };
+    return { send: () => {}, answers: call.answers, turn: onlyMember, close };
   }
 
   #call<Answer>(make: () => Answer): Promise<Answer> {

@@ -48,6 +48,8 @@ export interface EtcdStream<Request, Answer> {
   send(request: Request): void;
   /** Ends with the call; throws where that failed. */
   readonly answers: AsyncIterable<Answer>;
+  /** Its member does not answer: calls from now on go to the next, as far as they don't yet. */
+  turn(): void;
   close(): void;
 }
 
@@ -106,6 +108,11 @@ export class EtcdClient {
         ...endable,
         "grpc.initial_reconnect_backoff_ms": 100,
         "grpc.max_reconnect_backoff_ms": 1000,
+        // An etcd is reached directly, whatever the environment says of the web.
+        "grpc.enable_http_proxy": 0,
+        // A connection that has gone silent ends; etcd refuses those that ask every 5 s or more.
+        "grpc.keepalive_time_ms": 10_000,
+        "grpc.keepalive_timeout_ms": 5000,
       };
       const secured = tls === null ? null : new EtcdCredentials(endpoint, tls);
       const client = new Client(target, secured ?? credentials.createInsecure(), options);
@@ -162,15 +169,21 @@ export class EtcdClient {
   ): Promise<MessageShape<O>> {
     const bytes = Buffer.from(toBinary(method.input, create(method.input, request)));
     for (let tried = 1; ; tried++) {
+      const asked = this.#present;
       try {
         return fromBinary(method.output, await this.#callOne(method, bytes));
       } catch (thrown) {
         const { code } = thrown as ServiceError;
         const isLast = tried >= this.#members.length || !tellsOfAnother.has(code);
-        if (isLast) throw await this.#explained(thrown as ServiceError);
-        this.#present = (this.#present + 1) % this.#members.length;
+        if (isLast) throw await this.#explained(thrown as ServiceError, asked);
+        this.#turnFrom(asked);
       }
     }
+  }
+
+  /** Goes to the next member, unless another call has turned from this one already. */
+  #turnFrom(member: number): void {
+    if (this.#present === member) this.#present = (member + 1) % this.#members.length;
   }
 
   #callOne(method: DescMethod, bytes: Buffer): Promise<Buffer> {
@@ -195,7 +208,8 @@ export class EtcdClient {
   #open<I extends DescMessage, O extends DescMessage>(
     method: Streaming<I, O>,
   ): EtcdStream<MessageInitShape<I>, MessageShape<O>> {
-    const { client } = this.#members[this.#present]!;
+    const asked = this.#present;
+    const { client } = this.#members[asked]!;
     const call = client.makeBidiStreamRequest<Buffer, Buffer>(pathOf(method), asItIs, asItIs);
     // Its reader hears of it; a stream that nobody reads must not end the process.
     call.on("error", () => {});
@@ -203,29 +217,31 @@ export class EtcdClient {
       send: (request) => {
         call.write(Buffer.from(toBinary(method.input, create(method.input, request))));
       },
-      answers: this.#answersOf(call, method.output),
+      answers: this.#answersOf(call, asked, method.output),
+      turn: () => this.#turnFrom(asked),
       close: () => call.cancel(),
     };
   }
 
   async *#answersOf<O extends DescMessage>(
     call: ClientDuplexStream<Buffer, Buffer>,
+    asked: number,
     output: O,
   ): AsyncGenerator<MessageShape<O>> {
     try {
       for await (const bytes of call) yield fromBinary(output, bytes as Buffer);
     } catch (thrown) {
       if ((thrown as ServiceError).code !== status.CANCELLED) {
-        this.#present = (this.#present + 1) % this.#members.length;
+        this.#turnFrom(asked);
         throw this.#failure(thrown as ServiceError);
       }
     }
   }
 
   /** What a failure means, where one side may speak TLS and the other not. */
-  async #explained(cause: ServiceError): Promise<PacelineError> {
+  async #explained(cause: ServiceError, asked: number): Promise<PacelineError> {
     const failure = this.#failure(cause);
-    const { endpoint, secured } = this.#members[this.#present]!;
+    const { endpoint, secured } = this.#members[asked]!;
     // Where nobody listens there is nobody to ask.
     const isHeard = !/ECONNREFUSED|ENOTFOUND|EHOSTUNREACH/.test(cause.details);
     if (failure.code !== "unavailable" || !isHeard) return failure;

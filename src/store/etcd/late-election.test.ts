@@ -39,6 +39,7 @@ test("a lead that is over when its winner hears of it is none, and is laid down"
     revokeLease: async (id: bigint) => void revoked.push(id),
     keepAlive: () => ({
       send: () => {},
+      turn: () => {},
       close: () => {},
       answers: (async function* () {})(),
     }),

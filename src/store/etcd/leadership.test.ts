@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { describe, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { PacelineError } from "../../errors.js";
 import { type RealEtcd, testWithEtcd } from "../testing/real-etcd.js";
 import { type EtcdCalls, EtcdClient } from "./etcd-client.js";
@@ -59,6 +62,51 @@ function candidate(context: TestContext, parts: ElectionParts, name: string) {
     await (await leads.catch(() => null))?.resign();
   });
   return { leads, heard, hearing, away, end: () => ending.abort() };
+}
+
+/** A way to an etcd on which, while it is held, nothing arrives and nothing breaks. */
+class Link {
+  readonly endpoint: string;
+  readonly #server: Server;
+  readonly #sockets: Set<Socket>;
+
+  private constructor(server: Server, sockets: Set<Socket>) {
+    this.endpoint = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    this.#server = server;
+    this.#sockets = sockets;
+  }
+
+  static async to({ endpoint }: RealEtcd): Promise<Link> {
+    const sockets = new Set<Socket>();
+    const port = Number(endpoint.split(":").at(-1));
+    const server = createServer((near) => {
+      const far = connect(port, "127.0.0.1");
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        sockets.add(from);
+        from.on("error", () => {}).on("close", () => to.destroy());
+        from.on("data", (bytes) => to.write(bytes));
+      }
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return new Link(server, sockets);
+  }
+
+  hold(): void {
+    for (const socket of this.#sockets) socket.pause();
+  }
+
+  goOn(): void {
+    for (const socket of this.#sockets) socket.resume();
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+  }
 }
 
 type Transaction = Parameters<EtcdCalls["transact"]>[0];
@@ -224,6 +272,39 @@ describe("leading by a key of etcd", () => {
     const lead = await leader(candidate(context, parts, "a"));
     await lead.write("state", Buffer.from("x"));
     assert.deepEqual(await lead.read("state"), Buffer.from("x"));
+  });
+
+  testWithEtcd("a member that falls silent does not end the lead", async (context, etcd) => {
+    const links = [await Link.to(etcd), await Link.to(etcd)];
+    const client = new EtcdClient(
+      links.map(({ endpoint }) => endpoint),
+      300,
+    );
+    context.after(() => {
+      client.close();
+      for (const link of links) link.close();
+    });
+    const lead = await leader(candidate(context, partsAt(context, etcd, { client }), "a"));
+    links[0]!.hold();
+    const untilMs = performance.now() + 4000;
+    while (performance.now() < untilMs && lead.reason === null) await sleep(50);
+    assert.equal(lead.reason, null);
+    // Both have turned to the second by now; then the first is the one that answers.
+    links[0]!.goOn();
+    links[1]!.hold();
+    await Promise.all([lead.read("one"), lead.read("two"), lead.read("three")]);
+    assert.equal(lead.reason, null);
+  });
+
+  testWithEtcd("an etcd is reached directly where the web is not", async (context, etcd) => {
+    const kept = process.env.http_proxy;
+    process.env.http_proxy = "http://127.0.0.1:1";
+    context.after(() => {
+      if (kept === undefined) delete process.env.http_proxy;
+      else process.env.http_proxy = kept;
+    });
+    const { client } = partsAt(context, etcd);
+    assert.equal(await client.read("none"), null);
   });
 
   testWithEtcd(

@@ -49,6 +49,10 @@ export interface ElectionParts {
 /** The most bytes of a record, as it is stored: etcd refuses requests above 1.5 MiB. */
 const recordBytesMax = 1_400_000;
 const retryMs = 250;
+/** So often a term the lease is asked for; with 6 each of three members is asked twice. */
+const asksPerTerm = 6;
+/** So many requests without an answer, and another member is asked. */
+const unansweredMax = 2;
 /** How long a standby trusts that it is told when the leader's key goes. */
 const lookMs = 5000;
 
@@ -165,6 +169,10 @@ async function untilGone(
 interface Keeping {
   /** Sends one request, at this time. */
   ask(nowMs: number): void;
+  /** How many requests have no answer yet. */
+  unanswered(): number;
+  /** Its member is silent: the next call goes to another. */
+  turn(): void;
   close(): void;
 }
 
@@ -191,6 +199,8 @@ export class Leadership {
   #lose: (reason: string) => void = () => {};
   #timer: { cancel(): void } | null = null;
   #keeping: Keeping | null = null;
+  /** Calls to members that were silent; one that is only slow may answer yet. */
+  #silent: Keeping[] = [];
   /** By key the revision in which its record was written last, as far as is known; 0 of none. */
   readonly #written = new Map<string, bigint>();
 
@@ -299,7 +309,7 @@ export class Leadership {
     await this.#taken.client.revokeLease(this.#taken.lease).catch(() => {});
   }
 
-  /** Asks for the lease to begin again, three times a term, and watches that it does. */
+  /** Asks for the lease to begin again, some times a term, and watches that it does. */
   #keep(): void {
     const { clock, termMs } = this.#taken;
     const again = (): void => {
@@ -312,9 +322,14 @@ export class Leadership {
         this.#end(`etcd has not answered for ${seconds} s, and the lease is over`);
         return;
       }
+      if (this.#keeping !== null && this.#keeping.unanswered() >= unansweredMax) {
+        this.#keeping.turn();
+        this.#silent.push(this.#keeping);
+        this.#keeping = null;
+      }
       this.#keeping ??= this.#listen();
       this.#keeping.ask(nowMs);
-      this.#timer = clock.after(Math.min(termMs / 3, leftMs), again);
+      this.#timer = clock.after(Math.min(termMs / asksPerTerm, leftMs), again);
     };
     again();
   }
@@ -327,12 +342,15 @@ export class Leadership {
         sentMs.push(nowMs);
         stream.send();
       },
+      unanswered: () => sentMs.length,
+      turn: () => stream.turn(),
       close: () => stream.close(),
     };
     const read = async (): Promise<void> => {
       for await (const { TTL } of stream.answers) {
         if (TTL <= 0n) return this.#end("its lease ended");
         this.#answeredMs = Math.max(this.#answeredMs, sentMs.shift() ?? 0);
+        if (this.#keeping === keeping) this.#leaveSilent();
       }
     };
     // Where the call breaks the next look opens another.
@@ -344,11 +362,16 @@ export class Leadership {
     return keeping;
   }
 
+  #leaveSilent(): void {
+    for (const keeping of this.#silent.splice(0)) keeping.close();
+  }
+
   #end(reason: string): void {
     if (this.#reason !== null) return;
     this.#reason = reason;
     this.#timer?.cancel();
     this.#keeping?.close();
+    this.#leaveSilent();
     this.#lose(reason);
   }
 

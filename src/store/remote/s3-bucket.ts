@@ -2,10 +2,12 @@
  * What is asked of S3 for files of runs, one function a request. Every failure is a `storage`
  * error that names the object and the remedy.
  */
+import { randomUUID } from "node:crypto";
 import { posix } from "node:path";
 import type { ListMultipartUploadsCommandInput } from "@aws-sdk/client-s3";
 import { PacelineError } from "../../errors.js";
 import { reasonOf } from "../../system-reason.js";
+import { isMissing } from "../file-errors.js";
 import { connectToS3, type S3Connection, s3Failure, UnsignedRefusal } from "./s3-connection.js";
 
 /** An object. */
@@ -29,6 +31,16 @@ export interface PutCondition {
   readonly isNew?: boolean;
   /** It is the one with this mark. */
   readonly etag?: string | null;
+  /** Who writes it, as others will read it from the object; made up where nobody says. */
+  readonly writer?: string;
+}
+
+/** What is known of an object without reading it. */
+export interface ObjectFacts {
+  readonly bytes: number;
+  readonly etag: string;
+  /** Who has written it; null where it does not say. */
+  readonly writer: string | null;
 }
 
 /** A part of an upload that S3 has. */
@@ -36,6 +48,9 @@ export interface SentPart {
   readonly PartNumber: number;
   readonly ETag: string;
 }
+
+/** The name under which an object says who has written it. */
+const writerKey = "paceline-writer";
 
 /** Connects with what the environment says. */
 export async function bucketOf(): Promise<Bucket> {
@@ -50,27 +65,46 @@ export class Bucket {
     this.#connection = connection;
   }
 
-  /** Writes an object whole; gives its mark, or null where the condition of being new fails. */
+  /**
+   * Writes an object whole; gives its mark, or null where the condition of being new fails. A
+   * request whose answer was lost is sent again, and meets what it has made itself: that is ours.
+   */
   async put(place: Place, body: Buffer, condition: PutCondition = {}): Promise<string | null> {
     const { sdk, client } = this.#connection;
-    const { isNew = false, etag = null } = condition;
-    const only = isNew ? { IfNoneMatch: "*" } : etag === null ? {} : { IfMatch: etag };
+    const { isNew = false, etag = null, writer = randomUUID() } = condition;
+    const only = demanded({ isNew, etag });
     try {
-      const command = new sdk.PutObjectCommand({ ...place, Body: body, ...only });
+      const content = { Body: body, Metadata: { [writerKey]: writer } };
+      const command = new sdk.PutObjectCommand({ ...place, ...content, ...only });
       return (await client.send(command)).ETag ?? "";
     } catch (cause) {
       const failure = s3Failure(cause);
       // 409: another request for the same name is under way.
-      if (isNew && (failure.status === 412 || failure.status === 409)) return null;
-      throw objectError(failure, place, "write", cause);
+      if (!isNew || (failure.status !== 412 && failure.status !== 409)) {
+        throw objectError(failure, place, "write", cause);
+      }
+      const present = await this.present(place);
+      if (present?.writer !== writer) return null;
+      // A writer may have sent less before.
+      if (condition.writer === undefined) return present.etag;
+      return this.put(place, body, { etag: present.etag, writer });
     }
   }
 
-  /** Size and mark. */
-  facts(place: Place): Promise<{ readonly bytes: number; readonly etag: string }> {
+  /** Size, mark and writer. */
+  facts(place: Place): Promise<ObjectFacts> {
     return this.#tried("open", place, async ({ sdk, client }) => {
       const head = await client.send(new sdk.HeadObjectCommand(place));
-      return { bytes: head.ContentLength ?? 0, etag: head.ETag ?? "" };
+      const writer = head.Metadata?.[writerKey] ?? null;
+      return { bytes: head.ContentLength ?? 0, etag: head.ETag ?? "", writer };
+    });
+  }
+
+  /** The same; null where there is no object. */
+  async present(place: Place): Promise<ObjectFacts | null> {
+    return this.facts(place).catch((thrown: unknown) => {
+      if (isMissing(thrown)) return null;
+      throw thrown;
     });
   }
 
@@ -129,9 +163,10 @@ export class Bucket {
   }
 
   /** Begins an upload in parts. */
-  begin(place: Place): Promise<string> {
+  begin(place: Place, writer: string): Promise<string> {
     return this.#tried("write", place, async ({ sdk, client }) => {
-      const begun = await client.send(new sdk.CreateMultipartUploadCommand(place));
+      const upload = { ...place, Metadata: { [writerKey]: writer } };
+      const begun = await client.send(new sdk.CreateMultipartUploadCommand(upload));
       return begun.UploadId ?? "";
     });
   }
@@ -160,12 +195,15 @@ export class Bucket {
     place: Place,
     id: string,
     parts: readonly SentPart[],
-    etag: string | null,
+    { isNew = false, etag = null }: PutCondition,
   ): Promise<string> {
     return this.#tried("write", place, async ({ sdk, client }) => {
       const upload = { UploadId: id, MultipartUpload: { Parts: [...parts] } };
-      const only = etag === null ? {} : { IfMatch: etag };
-      const command = new sdk.CompleteMultipartUploadCommand({ ...place, ...upload, ...only });
+      const command = new sdk.CompleteMultipartUploadCommand({
+        ...place,
+        ...upload,
+        ...demanded({ isNew, etag }),
+      });
       return (await client.send(command)).ETag ?? "";
     });
   }
@@ -222,6 +260,16 @@ export class Bucket {
   }
 }
 
+function demanded({ isNew = false, etag = null }: PutCondition) {
+  if (isNew) return { IfNoneMatch: "*" };
+  return etag === null ? {} : { IfMatch: etag };
+}
+
+/** Why an object is not written: it is not the one that it was, and not this process's. */
+export function writtenByAnother(place: Place, cause: unknown = undefined): PacelineError {
+  return objectError({ name: "PreconditionFailed", status: 412 }, place, "write", cause);
+}
+
 function sourceOf({ Bucket: bucket, Key: key }: Place): string {
   return `${bucket}/${key.split("/").map(encodeURIComponent).join("/")}`;
 }
@@ -234,16 +282,18 @@ function objectError(
   cause: unknown,
 ): PacelineError {
   const path = `s3://${bucket}/${key}`;
-  const isMissing = status === 404 && name !== "NoSuchBucket";
+  const isThere = status !== 404 || name === "NoSuchBucket";
+  const unanswered = name === "TimeoutError" ? "it does not answer" : reasonOf(cause);
   const answer = cause instanceof UnsignedRefusal ? `${status}; ${cause.message}` : status;
-  const told = status === null ? reasonOf(cause) : `${name}, ${answer}`;
-  const reason = isMissing
+  const told = status === null ? unanswered : `${name}, ${answer}`;
+  const reason = !isThere
     ? "there is no such object: check the path"
     : status === 403
       ? `access denied (${told}): check the credentials and the bucket's policy`
       : status === 412
         ? "another process has written it meanwhile: let one write into a run's folder"
         : `${told}: check the bucket, the network and AWS_ENDPOINT_URL`;
-  const details = { errno: isMissing ? "ENOENT" : "", path };
+  const errno = isThere ? (status === 412 ? "ESTALE" : "") : "ENOENT";
+  const details = { errno, path, status };
   return new PacelineError("storage", `can't ${verb} ${path}: ${reason}`, { cause, details });
 }

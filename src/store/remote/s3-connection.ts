@@ -22,18 +22,23 @@ const fallbackRegion = "us-east-1";
 /** An optional dependency: 22 MB that only s3:// needs. */
 const sdkName = "@aws-sdk/client-s3";
 
+/** How long is waited for a connection, and for a sign of life on one, in milliseconds. */
+const patience = { connectionTimeout: 5000, socketTimeout: 60_000 };
+
 /**
- * Makes a client.
+ * Makes a client. A request that meets silence fails in time, as one that is refused does.
  * @param load imports the SDK; for tests of one that is not installed.
  * @throws PacelineError `usage` where the SDK is not installed.
  */
 export async function connectToS3(
   load: () => Promise<Sdk> = () => import("@aws-sdk/client-s3"),
+  requestHandler: typeof patience = patience,
 ): Promise<S3Connection> {
   const sdk = await loadedSdk(load, { name: sdkName, neededBy: "an s3:// URL" });
   const config: S3ClientConfig = {
     followRegionRedirects: true,
     forcePathStyle: true,
+    requestHandler,
     // A part of an object has no checksum of its own; the archive checks the whole.
     responseChecksumValidation: "WHEN_REQUIRED",
     // Not every store that speaks S3 knows the newer ones.

@@ -1,17 +1,23 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PacelineError } from "../../errors.js";
-import { type Files, readWhole, writeTextAtomically } from "../files.js";
+import { aroundFiles, type Files, readWhole, writeTextAtomically } from "../files.js";
+import { JsonLinesWriter, readJsonLines } from "../runs/json-lines.js";
 import { openRunDirectory } from "../runs/run-directory.js";
 import { SampleBucket } from "../testing/sample-bucket.js";
+import { Bucket } from "./s3-bucket.js";
+import { connectToS3 } from "./s3-connection.js";
 import { s3Files } from "./s3-files.js";
 
 const kept = { ...process.env };
 const root = "s3://some-bucket/runs";
+const object = { Bucket: "some-bucket", Key: "some-key" };
 let bucket: SampleBucket;
 let files: Files;
 
@@ -83,6 +89,20 @@ describe("files in a bucket", () => {
     assert.equal(await files.claimFolder(`${root}/run`), false);
     await write(`${root}/other/file`, Buffer.from("x"));
     assert.equal(await files.claimFolder(`${root}/other`), false);
+  });
+
+  test("what was made is ours, where the answer to its making is lost", async () => {
+    for (const claim of [
+      () => files.claimFile(`${root}/lock`, "ours"),
+      () => files.claimFolder(`${root}/run`),
+    ]) {
+      let losses = 1;
+      bucket.losesAnswer = ({ method }) => method === "PUT" && losses-- > 0;
+      assert.equal(await claim(), true);
+      assert.equal(losses, -1, "it was sent again");
+      assert.equal(await claim(), false);
+    }
+    assert.equal(bucket.text("some-bucket/runs/lock"), "ours");
   });
 
   test("a large file goes up in parts and grows without being sent again", async () => {
@@ -206,6 +226,155 @@ describe("files in a bucket", () => {
     });
     assert.equal(bucket.text("some-bucket/runs/log"), "old\nnew\n");
   });
+
+  describe("lines of a run", () => {
+    const path = `${root}/events.jsonl`;
+    const text = () => bucket.text("some-bucket/runs/events.jsonl") ?? "";
+    const numbers = () =>
+      text()
+        .split("\n")
+        .slice(0, -1)
+        .map((line) => JSON.parse(line).n);
+    const isWrite = ({ method, name }: { readonly method: string; readonly name: string }) =>
+      /^(PUT|POST)$/.test(method) && name.endsWith("events.jsonl");
+    let troubles: string[] = [];
+    /** A writer, with so many bytes in its file before. */
+    const opened = async (bytes = 0): Promise<JsonLinesWriter> => {
+      const line = `${JSON.stringify({ n: 0, fill: "x".repeat(Math.max(0, bytes - 20)) })}\n`;
+      await write(path, Buffer.from(line));
+      const lines = await JsonLinesWriter.open(path, files);
+      troubles = [];
+      lines.onTrouble = ({ message }) => troubles.push(message);
+      return lines;
+    };
+    const mebibyte = 1024 * 1024;
+
+    for (const [what, bytes] of [
+      ["a file that is sent whole", 0],
+      ["one that S3 puts together", 9 * mebibyte],
+    ] as const) {
+      test(`outlast an S3 that is away for a moment: ${what}`, async () => {
+        const lines = await opened(bytes);
+        lines.append({ n: 1 });
+        await lines.flush();
+        let refusals = 0;
+        bucket.interfere = (asked) => {
+          if (!isWrite(asked)) return null;
+          refusals += 1;
+          return { status: 403, body: "" };
+        };
+        lines.append({ n: 2 });
+        // The file has taken it, and sends it a second later.
+        while (refusals === 0) await sleep(20);
+        lines.append({ n: 3 });
+        while (troubles.length === 0) await sleep(20);
+        const lost = await lines.flush();
+        assert.equal(lost?.lines, 2);
+        bucket.interfere = () => null;
+        lines.append({ n: 4 });
+        while (!text().endsWith('{"n":4}\n')) await sleep(20);
+        assert.equal(await lines.close(), null);
+        assert.deepEqual(numbers(), [0, 1, 2, 3, 4]);
+        assert.equal(troubles.length, 1);
+        assert.deepEqual(bucket.uploads, []);
+      });
+
+      test(`are sent once where an answer is lost: ${what}`, async () => {
+        const lines = await opened(bytes);
+        // The second answer lost is of a request that the SDK has given up.
+        for (const [n, losses] of [
+          [1, 1],
+          [2, 4],
+          [3, 1],
+        ] as const) {
+          let left: number = losses;
+          // An upload that was begun without a word is known to nobody.
+          const isKnown = ({ query }: { query: URLSearchParams }) => !query.has("uploads");
+          bucket.losesAnswer = (asked) => isWrite(asked) && isKnown(asked) && left-- > 0;
+          lines.append({ n });
+          await lines.flush();
+        }
+        bucket.losesAnswer = () => false;
+        assert.equal(await lines.close(), null);
+        assert.deepEqual(numbers(), [0, 1, 2, 3]);
+        assert.deepEqual(bucket.uploads, []);
+      });
+
+      test(`are the first writer's alone: ${what}`, async () => {
+        const first = await opened(bytes);
+        const second = await JsonLinesWriter.open(path, files);
+        first.append({ n: 1 });
+        assert.equal(await first.flush(), null);
+        for (const n of [-1, -2, -3]) {
+          second.append({ n });
+          const lost = await second.flush();
+          assert.match(lost?.reason ?? "", /another process has written it meanwhile/);
+          first.append({ n: 1 - n });
+          assert.equal(await first.flush(), null);
+        }
+        const lost = await second.close();
+        assert.equal(lost?.lines, 3);
+        assert.equal(await first.close(), null);
+        assert.deepEqual(numbers(), [0, 1, 2, 3, 4]);
+        assert.deepEqual(bucket.uploads, []);
+      });
+    }
+
+    test("are read while they become more", async () => {
+      const lines = await opened(200_000);
+      const grows = async () => {
+        lines.append({ n: 1 });
+        await lines.flush();
+      };
+      const found: unknown[] = [];
+      const growing = aroundFiles(files, async (verb, _path, action) => {
+        if (verb === "read") await grows();
+        return action();
+      });
+      for await (const line of readJsonLines(path, () => assert.fail(), growing)) found.push(line);
+      assert.equal(found.length, 1, "as many as there were when it was opened");
+      await grows();
+      assert.ok((await readWhole(growing, path, 300_000)).length > 200_000);
+      await lines.close();
+    });
+
+    test("of two that find no file the second to send is refused", async () => {
+      const both = [0, 1].map(() => JsonLinesWriter.open(path, files));
+      const [first, second] = await Promise.all(both);
+      first!.append({ n: 1 });
+      assert.equal(await first!.close(), null);
+      second!.append({ n: -1 });
+      assert.equal((await second!.close())?.lines, 1);
+      assert.deepEqual(numbers(), [1]);
+    });
+  });
+
+  for (const [what, answer, ask] of [
+    ["answers nothing", "", (from: Bucket) => from.put(object, Buffer.from("x"))],
+    [
+      "stops within an answer",
+      'HTTP/1.1 206 OK\r\ncontent-length: 9\r\netag: "a"\r\n\r\nhalf',
+      (from: Bucket) => from.get(object, { position: 0, bytes: 9, etag: "" }),
+    ],
+  ] as const) {
+    test(`an S3 that ${what} is told of in time`, async (context) => {
+      const sockets = new Set<Socket>();
+      const silent = createServer((socket) => {
+        sockets.add(socket);
+        socket.on("error", () => {}).once("data", () => socket.write(answer));
+      });
+      context.after(() => {
+        for (const socket of sockets) socket.destroy();
+        silent.close();
+      });
+      silent.listen(0, "127.0.0.1");
+      await once(silent, "listening");
+      process.env.AWS_ENDPOINT_URL = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/`;
+      const limits = { connectionTimeout: 1000, socketTimeout: 100 };
+      const asked = ask(new Bucket(await connectToS3(undefined, limits)));
+      await assert.rejects(asked, { code: "storage", message: /some-key: it does not answer: / });
+    });
+  }
 
   test("failures name the object and the remedy", async () => {
     await assert.rejects(files.openFile(`${root}/none`), (error: PacelineError) => {

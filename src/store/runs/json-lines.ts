@@ -5,7 +5,7 @@
 import { setImmediate } from "node:timers/promises";
 import { PacelineError, toPacelineError } from "../../errors.js";
 import { isMissing, isRemoved } from "../file-errors.js";
-import { diskFiles, type Files, type WritableFile } from "../files.js";
+import { diskFiles, type Files, openLog, type WritableFile } from "../files.js";
 
 /** The longest line that is read. */
 export const lineBytesMax = 16 * 1024 * 1024;
@@ -18,13 +18,16 @@ const lineBreak = 10;
 /** What a file lacks, and why. */
 export interface LostLines {
   readonly path: string;
+  /** 0 where nobody knows how many, as what was written could not be made durable. */
   readonly lines: number;
   readonly reason: string;
 }
 
 /**
  * Appends lines to a file. A write that fails ends nothing: its lines wait, so far as there is room
- * for them, and are tried again with those that follow.
+ * for them, and are tried again with those that follow. In a bucket the file that is open keeps
+ * what it has taken until S3 has it, and is never opened anew: what stands there by then may be
+ * another process's.
  */
 export class JsonLinesWriter {
   readonly #path: string;
@@ -39,6 +42,8 @@ export class JsonLinesWriter {
   #dropped = 0;
   /** Why lines are lost for good, where that is another reason than the present failure. */
   #lossReason: string | null = null;
+  /** Lines that the file has taken and keeps in this process as yet. */
+  #unsent = 0;
   #writing: Promise<void> | null = null;
   #failure: PacelineError | null = null;
   #onTrouble: (error: PacelineError) => void = () => {};
@@ -79,8 +84,8 @@ export class JsonLinesWriter {
   }
 
   /**
-   * Resolves when every line appended so far is with the operating system; else tells what the file
-   * lacks for the time being. It never rejects.
+   * Resolves when every line appended so far is with the operating system, or in the bucket; else
+   * tells what the file lacks for the time being. It never rejects.
    */
   async flush(): Promise<LostLines | null> {
     while (this.#writing !== null) await this.#writing;
@@ -88,7 +93,9 @@ export class JsonLinesWriter {
       this.#writing = this.#drain();
       await this.#writing;
     }
-    const lines = this.#dropped + this.#pending.length;
+    if ((this.#file?.unsentBytes ?? 0) > 0) await this.#send();
+    else this.#unsent = 0;
+    const lines = this.#dropped + this.#pending.length + this.#unsent;
     if (lines === 0) return null;
     return { path: this.#path, lines, reason: this.#reason };
   }
@@ -105,6 +112,15 @@ export class JsonLinesWriter {
 
   get #reason(): string {
     return this.#lossReason ?? this.#failure?.message ?? "the disk was full";
+  }
+
+  async #send(): Promise<void> {
+    try {
+      await this.#file?.sync();
+      this.#unsent = 0;
+    } catch (thrown) {
+      this.#fail(thrown);
+    }
   }
 
   async #drain(): Promise<void> {
@@ -127,15 +143,16 @@ export class JsonLinesWriter {
       this.#wholeBytes += bytes.length;
       this.#wholeLines += lines.length;
       this.#failure = null;
+      this.#count(lines.length, bytes.length);
     } catch (thrown) {
-      await this.#file?.close().catch(() => undefined);
-      this.#file = null;
+      if (this.#file?.unsentBytes === undefined) {
+        await this.#file?.close().catch(() => undefined);
+        this.#file = null;
+      }
       this.#pending = [...lines, ...this.#pending];
       this.#pendingCharacters = this.#pending.reduce((sum, line) => sum + line.length, 0);
-      const isFirst = this.#failure === null;
-      this.#failure = toPacelineError(thrown);
-      if (isRemoved(thrown)) this.#beginAnew(this.#failure.message);
-      if (isFirst) this.#onTrouble(this.#failure);
+      if (isRemoved(thrown)) this.#beginAnew(toPacelineError(thrown).message);
+      this.#fail(thrown);
     }
   }
 
@@ -145,6 +162,19 @@ export class JsonLinesWriter {
     this.#dropped += this.#wholeLines;
     this.#wholeLines = 0;
     this.#wholeBytes = 0;
+  }
+
+  /** Counts what the file keeps: the lines just taken alone, or those before as well. */
+  #count(lines: number, bytes: number): void {
+    const unsentBytes = this.#file?.unsentBytes ?? 0;
+    if (unsentBytes <= bytes) this.#unsent = 0;
+    if (unsentBytes > 0) this.#unsent += lines;
+  }
+
+  #fail(thrown: unknown): void {
+    const isFirst = this.#failure === null;
+    this.#failure = toPacelineError(thrown);
+    if (isFirst) this.#onTrouble(this.#failure);
   }
 }
 
@@ -157,7 +187,7 @@ export async function* readJsonLines(
   onBroken: (sentence: string) => void,
   files: Files = diskFiles,
 ): AsyncGenerator<unknown, void, undefined> {
-  const file = await files.openFile(path).catch((thrown: unknown) => {
+  const file = await openLog(files, path).catch((thrown: unknown) => {
     if (isMissing(thrown)) return null;
     throw thrown;
   });
@@ -198,7 +228,7 @@ function parsedLine(line: string): { readonly value: unknown } | null {
 
 /** Where the last whole line of a file ends; 0 where there is none. */
 async function wholeLinesBytes(files: Files, path: string): Promise<number> {
-  const file = await files.openFile(path).catch((thrown: unknown) => {
+  const file = await openLog(files, path).catch((thrown: unknown) => {
     if (isMissing(thrown)) return null;
     throw thrown;
   });

@@ -218,6 +218,7 @@ export class RunDirectory {
 function lossSentence(lost: LostLines | null): string[] {
   if (lost === null) return [];
   const { path, lines, reason } = lost;
+  if (lines === 0) return [`${path} may lack its last lines: ${reason}`];
   return [`${path} lacks ${lines} line${lines === 1 ? "" : "s"}: ${reason}`];
 }
 

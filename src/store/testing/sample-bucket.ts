@@ -25,9 +25,13 @@ interface Answer {
   readonly body?: string | Uint8Array;
 }
 
+/** Headers that an object keeps. */
+type Metadata = Readonly<Record<string, string>>;
+
 /** An upload in parts that is neither completed nor given up. */
 interface Upload {
   readonly name: string;
+  readonly metadata: Metadata;
   readonly parts: Map<number, Buffer>;
 }
 
@@ -39,6 +43,10 @@ export class SampleBucket {
   readonly requests: string[] = [];
   /** Answers a request in the store's place, where it gives one. */
   interfere: (asked: Pick<Asked, "method" | "name" | "query">) => Answer | null = () => null;
+  /** True where a request is done and the connection breaks before its answer is sent. */
+  losesAnswer: (asked: Pick<Asked, "method" | "name" | "query">) => boolean = () => false;
+  /** By object what it was written with besides its content. */
+  readonly #metadata = new Map<string, Metadata>();
   readonly #uploads = new Map<string, Upload>();
   readonly #server = createServer((request, response) => void this.#serve(request, response));
 
@@ -78,6 +86,7 @@ export class SampleBucket {
     const asked = { method, name, query, headers, body: Buffer.concat(pieces) };
     this.requests.push(`${method} ${name}`);
     const { status, headers: told = {}, body = "" } = this.interfere(asked) ?? this.#answer(asked);
+    if (this.losesAnswer(asked)) return void request.socket.destroy();
     const length = told["content-length"] ?? Buffer.byteLength(body);
     response.writeHead(status, { ...told, "content-length": length });
     response.end(method === "HEAD" ? undefined : body);
@@ -96,7 +105,7 @@ export class SampleBucket {
     }
     if (method === "POST" && query.has("uploads")) {
       const id = randomUUID();
-      this.#uploads.set(id, { name: asked.name, parts: new Map() });
+      this.#uploads.set(id, { name: asked.name, metadata: metadataOf(asked), parts: new Map() });
       const inside = `<UploadId>${id}</UploadId>`;
       return xml(`<InitiateMultipartUploadResult>${inside}</InitiateMultipartUploadResult>`);
     }
@@ -117,6 +126,7 @@ export class SampleBucket {
       const refusal = this.#refusal(asked);
       if (refusal !== null) return refusal;
       this.objects.set(name, content);
+      this.#metadata.set(name, metadataOf(asked));
     }
     const etag = etagOf(content);
     if (source === undefined) return { status: 200, headers: { etag } };
@@ -135,8 +145,9 @@ export class SampleBucket {
   #complete(asked: Asked): Answer {
     const { name, query } = asked;
     const id = query.get("uploadId") ?? "";
-    const parts = this.#uploads.get(id)?.parts;
-    if (parts === undefined) return failure(404, "NoSuchUpload");
+    const upload = this.#uploads.get(id);
+    if (upload === undefined) return failure(404, "NoSuchUpload");
+    const { parts, metadata } = upload;
     const refusal = this.#refusal(asked);
     if (refusal !== null) return refusal;
     const ordered = [...parts].sort(([left], [right]) => left - right).map(([, part]) => part);
@@ -144,6 +155,7 @@ export class SampleBucket {
     if (isShort) return failure(400, "EntityTooSmall");
     const content = Buffer.concat(ordered);
     this.objects.set(name, content);
+    this.#metadata.set(name, metadata);
     this.#uploads.delete(id);
     const inside = `<ETag>${etagOf(content)}</ETag>`;
     return xml(`<CompleteMultipartUploadResult>${inside}</CompleteMultipartUploadResult>`);
@@ -166,7 +178,8 @@ export class SampleBucket {
     const etag = etagOf(content);
     const range = /^bytes=(\d+)-(\d*)$/.exec(headers.range ?? "");
     if (method === "HEAD" || range === null) {
-      return { status: 200, headers: { etag, "content-length": content.length }, body: content };
+      const told = { etag, ...this.#metadata.get(name), "content-length": content.length };
+      return { status: 200, headers: told, body: content };
     }
     const [from, to] = [Number(range[1]), range[2] === "" ? content.length - 1 : Number(range[2])];
     if (from >= content.length) return failure(416, "InvalidRange");
@@ -220,6 +233,11 @@ export class SampleBucket {
       `<ListBucketResult><IsTruncated>${isMore}</IsTruncated>${next}${inside}</ListBucketResult>`,
     );
   }
+}
+
+function metadataOf({ headers }: Asked): Metadata {
+  const kept = Object.entries(headers).filter(([name]) => name.startsWith("x-amz-meta-"));
+  return Object.fromEntries(kept) as Metadata;
 }
 
 function etagOf(content: Uint8Array): string {
