@@ -192,9 +192,9 @@ test("made, killed amid the suite, run again, charted, removed", async (context)
   }
 });
 
-test("Ctrl-C says what is up and what it costs; --keep leaves it", async (context) => {
-  const { place, begin } = await sceneOf(context);
-  const first = await begin(["--keep", "--var", "data_dir=s3://b/d"], true);
+test("Ctrl-C says what is up and costs; --keep, and others' jobs, leave it", async (context) => {
+  const { place, reach, begin } = await sceneOf(context);
+  const first = await begin(["--yes", "--var", "data_dir=s3://b/d"], true);
   await first.waitFor(/is job sync_1workers_lr0.1-/);
   assert.equal(await tunnelsOf(place), 1);
   first.kill("SIGINT");
@@ -204,10 +204,28 @@ test("Ctrl-C says what is up and what it costs; --keep leaves it", async (contex
   assert.match(stopped.err, /distributed-ps-dev is still up in us-west-2, and costs 0\.\d\d USD/);
   assert.match(stopped.err, /the same command goes on with matrix.yaml; paceline aws down removes/);
   await until("the tunnel ends", async () => (await tunnelsOf(place)) === 0);
-  const second = await begin(["--keep", "--var", "data_dir=s3://b/d"], true);
+  const large = [
+    "--model",
+    "mlp",
+    "--data",
+    "mnist",
+    "-w",
+    "9",
+    "-b",
+    "8",
+    "--name",
+    "of-somebody",
+  ];
+  const submitted = await place.call(["submit", ...large, ...reach]);
+  assert.equal(submitted.exitCode, 0, submitted.err);
+  const second = await begin(["--yes"], true);
   const { exitCode, err } = await second.end(120_000);
   assert.equal(exitCode, 0, second.told());
-  assert.match(err, /is still up in us-west-2/);
+  assert.match(err, /it is left up: other jobs are on, of-somebody\n.*is still up in us-west-2/);
+  const done = await begin(["--keep"], true);
+  const last = await done.end();
+  assert.equal(last.exitCode, 0, done.told());
+  assert.match(last.err, /nothing is left to run\n[\s\S]*is still up in us-west-2/);
   assert.ok(!(await callsOf(place)).some((call) => call.startsWith("terraform destroy")));
 });
 

@@ -15,6 +15,7 @@ import { fetchLogs } from "../../deploy/stack-logs.js";
 import { fetchKeys, StackTunnel } from "../../deploy/stack-reach.js";
 import { readStatus } from "../../deploy/stack-status.js";
 import { PacelineError, toPacelineError } from "../../errors.js";
+import { isLocked, lockFolder } from "../../store/runs/folder-lock.js";
 import { type PlannedCell, planSuite } from "../../study/suite-book.js";
 import { adminTransport } from "../admin-transport.js";
 import { ServedCluster } from "../jobs/served-cluster.js";
@@ -52,6 +53,7 @@ export async function awsExperiments(asked: AwsExperiments): Promise<number> {
   }
   const suite = await readSuite(matrix, call, true);
   const planned = await planSuite(suite);
+  await demandRunnable(suite, planned);
   const left = planned.filter(({ decision: { kind } }) => kind !== "skip" && kind !== "leave");
   const need = needOf(left, asked.variables);
   // Whatever is missing here is found before anything is made.
@@ -73,6 +75,15 @@ export async function awsExperiments(asked: AwsExperiments): Promise<number> {
   } finally {
     release();
   }
+}
+
+/** @throws PacelineError `usage` for what would forbid to run the suite once the stack is made. */
+async function demandRunnable({ folder }: Suite, planned: readonly PlannedCell[]): Promise<void> {
+  const blocked = planned.find(({ decision }) => decision.kind === "blocked");
+  if (blocked !== undefined) {
+    throw usage(`${blocked.cell.name} can't be run: ${blocked.decision.reason}`);
+  }
+  if (await isLocked(folder.path)) await (await lockFolder(folder.path)).release();
 }
 
 /** The exit code where every cell is done, or has failed before. */
@@ -121,6 +132,8 @@ class ExperimentLoop {
   readonly #asked: AwsExperiments;
   readonly #suite: Suite;
   readonly #isStopped: () => boolean;
+  /** Jobs that are not the suite's, and were on when it had ended. */
+  #others: readonly string[] = [];
 
   constructor(asked: AwsExperiments, suite: Suite, isStopped: () => boolean) {
     this.#asked = asked;
@@ -144,8 +157,12 @@ class ExperimentLoop {
     const transport = adminTransport({ ...options, tls, tokenFile });
     try {
       const find = async () => {
+        const known = tunnel.problem?.message;
         await tunnel.keepOpen();
-        return tunnel.address;
+        const { problem, address } = tunnel;
+        // Credentials that have expired, for instance, which somebody may renew meanwhile.
+        if (problem !== null && problem.message !== known) this.#log(problem.message);
+        return address;
       };
       await this.#untilItServes(tunnel, (address) => transport.jobs(address, ""));
       if (this.#isStopped()) return 1;
@@ -154,7 +171,9 @@ class ExperimentLoop {
       const cluster = new ServedCluster({ transport, address, find, io: call.io }, stack.name);
       // The one object of --json is the report's.
       const told = { ...call, options: { ...options, json: false } };
-      return await runOnCluster(this.#suite, told, cluster);
+      const code = await runOnCluster(this.#suite, told, cluster);
+      if (!this.#isStopped()) this.#others = await jobsOn(cluster);
+      return code;
     } finally {
       await transport.close();
       tunnel.close();
@@ -169,7 +188,10 @@ class ExperimentLoop {
     const hasLogs = stack !== null && (await this.#fetchLogs(stack));
     await writeReport(this.#suite, call);
     if (stack === null) return code;
-    if (call.flags.keep === true) {
+    if (this.#others.length > 0) {
+      this.#log(`it is left up: other jobs are on, ${this.#others.join(", ")}`);
+    }
+    if (call.flags.keep === true || this.#others.length > 0) {
       await this.tellStillUp();
       return code;
     }
@@ -300,6 +322,13 @@ class ExperimentLoop {
   #log(line: string): void {
     this.#asked.call.io.stderr.write(`${line}\n`);
   }
+}
+
+/** The names of jobs that have not ended. */
+async function jobsOn(cluster: ServedCluster): Promise<string[]> {
+  const jobs = [...(await cluster.jobs()).values()];
+  const on = jobs.filter(({ state }) => state === "queued" || state === "running");
+  return on.map(({ name }) => name);
 }
 
 function usage(sentence: string): PacelineError {

@@ -225,6 +225,23 @@ test("a cancelled job starts over under another name, a changed cell ends its fo
   assert.match(changed.lines[0] ?? "", /started with other options: runs again: is job \S+-3 of/);
 });
 
+test("two suites of one matrix at once have each their own jobs", async () => {
+  const cluster = new MadeCluster();
+  cluster.endings = all;
+  const other = mkdtempSync(join(tmpdir(), "paceline-cluster-suite-"));
+  const pair = [
+    suiteOf(cluster, [0.1, 0.2]),
+    suiteOf(cluster, [0.1, 0.2], { folder: new SuiteFolder(other) }),
+  ];
+  const outcomes = await Promise.all(pair.map(({ suite }) => suite.run()));
+  rmSync(other, { recursive: true });
+  assert.deepEqual(
+    outcomes.map(({ failed }) => failed),
+    [[], []],
+  );
+  assert.equal(cluster.made.size, 4);
+});
+
 test("a bounded number of jobs is submitted ahead", async () => {
   const cluster = new MadeCluster();
   const aheadMax = 3;
