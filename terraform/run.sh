@@ -7,22 +7,30 @@ cd "$(dirname "$0")"
 usage() {
   cat << 'END'
 usage: ./run.sh [--name RUN] [-e NAME=VALUE]... [--wait]
+       ./run.sh --fetch DATA [--wait]
 
   --name RUN      name of the run
   -e NAME=VALUE   an option of paceline submit, by its name in the environment, in place of what
                   Terraform's variables say
-  --wait          stay until the run has ended, and end with its exit code
+  --fetch DATA    start no run: bring a published data set to the run store
+  --wait          stay until the task has ended, and end with its exit code
 
   ./run.sh --name async_4workers -e SERVER_MODE=async -e TOTAL_WORKERS_EXPECTED=4
 END
 }
 
-environment=() wait=no
+environment=() wait=no fetch=
 while [ $# -gt 0 ]; do
   case "$1" in
     --name | -e)
       [ $# -gt 1 ] || die "$1 needs a value" "see ./run.sh --help"
       if [ "$1" = --name ]; then environment+=("PACELINE_NAME=$2"); else environment+=("$2"); fi
+      shift
+      ;;
+    --fetch)
+      [ $# -gt 1 ] || die "$1 needs a value" "see ./run.sh --help"
+      fetch=$2
+      environment+=("FETCHED_DATA=$2")
       shift
       ;;
     --wait) wait=yes ;;
@@ -41,7 +49,8 @@ region=$(output aws_region)
 export AWS_REGION=$region AWS_DEFAULT_REGION=$region
 
 overrides=$(node -e '
-  const environment = process.argv.slice(1).map((text) => {
+  const [kind, ...texts] = process.argv.slice(1);
+  const environment = texts.map((text) => {
     const [, name, value] = /^([A-Z_][A-Z0-9_]*)=(.*)$/s.exec(text) ?? [];
     if (name === undefined) {
       console.error(`error: -e ${text} is not NAME=VALUE, such as PACELINE_EPOCHS=5`);
@@ -49,8 +58,11 @@ overrides=$(node -e '
     }
     return { name, value };
   });
-  process.stdout.write(JSON.stringify({ containerOverrides: [{ name: "submit", environment }] }));
-' -- ${environment[@]+"${environment[@]}"})
+  const fetching = `PACELINE_CACHE_DIR="$DATA_MOUNT" exec paceline data fetch "$FETCHED_DATA"`;
+  const command = kind === "fetch" ? { command: [fetching] } : {};
+  const override = { name: "submit", environment, ...command };
+  process.stdout.write(JSON.stringify({ containerOverrides: [override] }));
+' -- "${fetch:+fetch}" ${environment[@]+"${environment[@]}"})
 subnets=$(terraform output -json public_subnet_ids | tr -d '[] "\n')
 group=$(output security_group_parameter_server_id)
 task=$(aws ecs run-task --cluster "$cluster" --task-definition "$definition" --count 1 \
@@ -61,7 +73,11 @@ case "$task" in
   arn:*) ;;
   *) die "ECS started no task: $task" "see paceline aws status for what stopped, and for quotas" ;;
 esac
-say "run submitted by task ${task##*/}; its name and its progress are in $(output parameter_server_log_group)"
+if [ -n "$fetch" ]; then
+  say "task ${task##*/} brings $fetch to the run store"
+else
+  say "run submitted by task ${task##*/}; its name and its progress are in $(output parameter_server_log_group)"
+fi
 if [ "$wait" = no ]; then exit 0; fi
 
 # The waiter of the AWS CLI gives up after ten minutes, a run may last longer.
@@ -78,6 +94,6 @@ while :; do
 done
 code=$(aws ecs describe-tasks --cluster "$cluster" --tasks "$task" --output text \
   --query 'tasks[0].containers[0].exitCode')
-say "the run ended with exit code $code"
+say "the ${fetch:+task of }${fetch:-run} ended with exit code $code"
 case "$code" in '' | *[!0-9]*) exit 1 ;; esac
 exit "$code"

@@ -23,6 +23,9 @@ resource "aws_ecs_service" "coordinator" {
   health_check_grace_period_seconds  = 60
   propagate_tags                     = "SERVICE"
 
+  # Session Manager forwards a port of an administrator's machine to it: paceline aws experiments.
+  enable_execute_command = true
+
   capacity_provider_strategy {
     capacity_provider = "FARGATE"
     weight            = 1

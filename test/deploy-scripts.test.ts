@@ -206,6 +206,20 @@ test("run.sh starts a run with other options, and ends with its exit code", asyn
     calls.some((call) => call.includes(overrides)),
     calls.join("\n"),
   );
+  const fetching = await runScript(place, ["run.sh", "--fetch", "cifar100", "--wait"], allWell);
+  assert.equal(fetching.exitCode, 0, fetching.err);
+  const task = fetching.calls.find((call) => call.startsWith("aws ecs run-task")) ?? "";
+  const [, told = ""] = /--overrides (\{.*\}) --query/.exec(task) ?? [];
+  const [{ command, environment }] = JSON.parse(told).containerOverrides;
+  assert.deepEqual(environment, [{ name: "FETCHED_DATA", value: "cifar100" }]);
+  // The words that the container's shell runs.
+  assert.deepEqual(command, [
+    'PACELINE_CACHE_DIR="$DATA_MOUNT" exec paceline data fetch "$FETCHED_DATA"',
+  ]);
+  assert.match(
+    fetching.err,
+    /brings cifar100 to the run store\n.*of cifar100 ended with exit code 0/,
+  );
   const diverged = but("aws", { to: "ecs describe-tasks*exitCode*", out: "5" });
   const waited = await runScript(place, ["run.sh", "--wait"], diverged);
   assert.equal(waited.exitCode, 5);

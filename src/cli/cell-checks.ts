@@ -9,7 +9,7 @@ import { type Given, resolve } from "../options/resolve.js";
 import type { ResolvedOptions } from "../options/resolved-options.js";
 import { usableCores } from "../runtime/process/cores.js";
 import { demandPreparable } from "../runtime/run-preparation.js";
-import type { PlannedCell } from "../study/suite-run.js";
+import type { PlannedCell } from "../study/suite-book.js";
 import type { SuiteFolder } from "../study/suite-state.js";
 import { planRun } from "./commands/dry-run.js";
 import { findResumedRun } from "./resumed-run.js";

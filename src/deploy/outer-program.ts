@@ -23,6 +23,10 @@ export interface ProgramOutput {
 
 const remedies: readonly (readonly [RegExp, string])[] = [
   [
+    /TargetNotConnected/,
+    "the coordinator's task takes no sessions: paceline aws up lets it, and its role must too",
+  ],
+  [
     /ExpiredToken|InvalidClientToken|No ?(valid )?credential|Unable to locate cred|token.*expired/i,
     "AWS knows no credentials, or they have expired: run aws configure or aws sso login",
   ],
@@ -83,9 +87,7 @@ export function runProgramHere(
   { environment, folder }: ProgramPlace,
   output: ProgramOutput,
 ): Promise<number> {
-  const env = Object.fromEntries(
-    Object.entries(environment).filter(([, value]) => value !== undefined),
-  ) as Record<string, string>;
+  const env = readable(environment);
   return new Promise((resolve, reject) => {
     const stdio: ("inherit" | "pipe")[] = ["inherit", "pipe", "pipe"];
     const child = spawn(program, words, { cwd: folder, env, stdio });
@@ -107,7 +109,19 @@ export function runProgramHere(
   });
 }
 
-function failureOf(program: string, words: readonly string[], err: string, exitCode: number) {
+/** The variables that have a value. */
+export function readable(environment: ProgramPlace["environment"]): Record<string, string> {
+  const set = Object.entries(environment).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(set) as Record<string, string>;
+}
+
+/** A program's failure, with what it said and what that means. */
+export function failureOf(
+  program: string,
+  words: readonly string[],
+  err: string,
+  exitCode: number,
+): PacelineError {
   const call = [program, ...words.slice(0, 2)].join(" ");
   const lines = err.split("\n").map((line) => line.replace(/^[│╷╵\s]+/, "").trim());
   const said = lines.find((line) => /error/i.test(line)) ?? lines.find((line) => line !== "");

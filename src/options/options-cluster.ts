@@ -21,6 +21,8 @@ import type { ClusterOptions } from "./resolved-options.js";
 export const defaultPort = 8000;
 const hourMs = 3_600_000;
 const group = "cluster";
+/** Commands that ask a coordinator something. */
+const asking = ["submit", "jobs", "status", "admin"] as const;
 
 /** Who belongs and how members reach each other. */
 export const clusterRows: OptionRows<ClusterOptions> = {
@@ -63,10 +65,19 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: null,
     sentence: "address of the coordinator; with standbys all of them, with commas between",
     group,
-    commands: ["server", "worker", "submit", "jobs", "status", "admin"],
+    commands: ["server", "worker", ...asking, "experiments"],
     aliases: [
-      { name: "PARAMETER_SERVER_ADDRESS", portFrom: "SERVER_PORT" },
-      { name: "MASTER_ADDR", portFrom: "MASTER_PORT", isForeignPort: hasAgentStore },
+      {
+        name: "PARAMETER_SERVER_ADDRESS",
+        commands: ["server", "worker", ...asking],
+        portFrom: "SERVER_PORT",
+      },
+      {
+        name: "MASTER_ADDR",
+        commands: ["server", "worker", ...asking],
+        portFrom: "MASTER_PORT",
+        isForeignPort: hasAgentStore,
+      },
       {
         name: "SLURM_JOB_NODELIST",
         commands: ["server", "worker"],
@@ -125,7 +136,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: null,
     sentence: "folder with certificates (paceline certs): mutual TLS on every port",
     group,
-    commands: [...partCommands, "submit", "jobs", "status", "admin"],
+    commands: [...partCommands, ...asking, "experiments"],
   },
   tokenFile: {
     name: "token-file",
@@ -133,7 +144,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: null,
     sentence: "file with the cluster's token, readable by its owner alone",
     group,
-    commands: [...partCommands, "submit", "jobs", "status", "admin"],
+    commands: [...partCommands, ...asking, "experiments"],
   },
   rank: {
     name: "rank",
@@ -216,7 +227,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: 30_000,
     sentence: "time limit of each network operation",
     group,
-    commands: [...partCommands, "submit", "jobs", "status", "admin", "parse-logs"],
+    commands: [...partCommands, ...asking, "experiments", "parse-logs"],
   },
   leaseMs: {
     name: "lease",

@@ -172,15 +172,22 @@ export interface JobSummary {
   readonly result: JobResult | null;
 }
 
-/** Asks for what happened in a job from a byte of its events on. */
+/** What may be read of a job's run: what happened, its figures, its result, its options. */
+export const jobRecords = ["events", "metrics", "result", "config"] as const;
+/** One of them. */
+export type JobRecord = (typeof jobRecords)[number];
+
+/** Asks for what happened in a job, or another record of its run, from a byte of it on. */
 export interface JobEventsRequest {
   readonly job: string;
   readonly from: number;
+  /** Null for the events. */
+  readonly record: JobRecord | null;
 }
 
-/** A part of a job's events. */
+/** A part of a job's events, or of another record. */
 export interface JobEvents {
-  /** Whole lines of its events.jsonl. */
+  /** Whole lines of its file. */
   readonly text: string;
   /** Where the next part begins. */
   readonly next: number;

@@ -86,7 +86,7 @@ export class MemberPart {
 
   /** Registers and begins the session of what `make` makes; rejects when it can't. */
   async join(
-    make: (rank: number, incarnation: number, heard: HeardTerm) => Participant,
+    make: (rank: number, incarnation: number, heard: HeardTerm, pool: string) => Participant,
   ): Promise<void> {
     const { transport, clock, config, request, heard, log } = this.#setup;
     const { role } = request;
@@ -95,7 +95,7 @@ export class MemberPart {
     const { rank, incarnation } = reply;
     const known = heard.of(reply.run);
     log(`${role === "worker" ? "Worker" : "Server"} ${rank} registered with ID ${rank}`);
-    const participant = make(rank, incarnation, known);
+    const participant = make(rank, incarnation, known, reply.run);
     const { host } = participant;
     this.#participant = participant;
     this.#session = new MemberSession(

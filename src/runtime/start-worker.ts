@@ -55,7 +55,8 @@ export interface WorkerParts extends RoleParts {
 
 /**
  * Starts a worker: it registers, trying until the coordinator is there, and registers again when it
- * has been given up. Where it was as it could not go on itself, `ended` rejects with the reason.
+ * has been given up. Where it was as it could not go on itself, `ended` rejects with the reason, unless
+ * its coordinator serves one job after the other.
  * @throws PacelineError `usage` where settings are wrong.
  */
 export async function startWorker(
@@ -137,12 +138,12 @@ class StartedWorker implements RunningMember {
   #live(rank: number | null): void {
     const part = new MemberPart({ ...this.#setup, request: registrationOf("worker", rank) });
     this.#part = part;
-    const joined = part.join((given, incarnation) => {
+    const joined = part.join((given, incarnation, _heard, pool) => {
       const host = this.#openHost(given, incarnation);
       this.#host = host;
       return {
         host,
-        onLost: (error) => void this.#onLost(error, host, given),
+        onLost: (error) => void this.#onLost(error, host, given, pool !== ""),
         onLeft: (reason) => this.#end({ outcome: "left", reason }),
         onMoved: (reason) => void this.#registerAgain(reason, host, rank),
       };
@@ -150,7 +151,12 @@ class StartedWorker implements RunningMember {
     joined.catch(this.#fail);
   }
 
-  async #onLost(error: PacelineError, host: WorkerHost, rank: number): Promise<void> {
+  async #onLost(
+    error: PacelineError,
+    host: WorkerHost,
+    rank: number,
+    servesSeveral: boolean,
+  ): Promise<void> {
     if (error.code !== "refused") {
       this.#fail(error);
       return;
@@ -161,7 +167,8 @@ class StartedWorker implements RunningMember {
     }
     const { failure } = host;
     // What stays would have each later life fail too, and a process that ends is seen and counted.
-    if (failure?.retryable === false) this.#fail(failure);
+    // Where jobs come and go the next one may be sound: the coordinator ends this one.
+    if (failure?.retryable === false && !servesSeveral) this.#fail(failure);
     else await this.#registerAgain(error.message, host, rank);
   }
 

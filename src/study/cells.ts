@@ -15,6 +15,8 @@ export interface CellFacts {
   /** The most workers, and with how few it goes on. */
   readonly workers: number;
   readonly workersMin: number;
+  /** With how many it begins. */
+  readonly workersAtStart: number;
   readonly servers: number;
   readonly seed: number;
   /** Null where nothing names it. */

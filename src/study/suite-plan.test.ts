@@ -24,6 +24,7 @@ const record: CellRecord = {
   error: null,
   lastLines: [],
   pid: null,
+  job: null,
   startedAt: null,
 };
 const nothing: CellTraces = {
@@ -138,6 +139,7 @@ const facts: CellFacts = {
   mode: "bsp",
   workers: 1,
   workersMin: 1,
+  workersAtStart: 1,
   servers: 1,
   seed: 1,
   model: "mlp",

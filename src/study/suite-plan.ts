@@ -27,6 +27,8 @@ export interface CellRecord {
   readonly lastLines: readonly string[];
   /** The process that trains, while it runs. */
   readonly pid: number | null;
+  /** Its job on a cluster; null where it is trained on this machine. */
+  readonly job: string | null;
   /** ISO 8601. */
   readonly startedAt: string | null;
 }
@@ -61,6 +63,8 @@ export type Decision = { readonly reason: string } & (
   /** `isHalf`: with an unfinished run of the same options to clear away. */
   | { readonly kind: "begin"; readonly isHalf: boolean }
   | { readonly kind: "resume"; readonly step: number }
+  /** It has been given to a cluster. */
+  | { readonly kind: "follow"; readonly job: string }
   /** Nothing can be done before somebody has seen to it. */
   | { readonly kind: "blocked" }
 );
@@ -90,6 +94,8 @@ export function decide(
       if (retryFailed) return begin("failed: runs again");
       return { kind: "leave", reason: `failed: ${record.error ?? "unknown"}` };
     }
+    if (record.state === "running" && record.job !== null)
+      return { kind: "follow", job: record.job, reason: `job ${record.job} of a cluster` };
     const step = run.checkpointStep;
     if (step !== null && record.state !== "done")
       return { kind: "resume", step, reason: `half-finished: continues from step ${step}` };

@@ -5,9 +5,9 @@ import { summaryTable } from "../store/runs/console-tables.js";
 import { expandMatrix } from "./cells.js";
 import { readMatrixText } from "./matrix.js";
 import type { StudyResult } from "./study-result.js";
+import type { PlannedCell } from "./suite-book.js";
 import type { CellRecord, Decision } from "./suite-plan.js";
 import { reportGroups, reportPage, summaryRows } from "./suite-report.js";
-import type { PlannedCell } from "./suite-run.js";
 
 const finished: Decision = { kind: "skip", reason: "finished" };
 const machine = { cpu: "abacus", cores: 2, platform: "linux x64", node: "v20.0.0" };

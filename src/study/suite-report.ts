@@ -8,8 +8,8 @@ import { modeWord } from "../store/runs/experiment-file.js";
 import type { Cell } from "./cells.js";
 import { type Compared, confoundsOf, confoundText } from "./confounds.js";
 import { type Spread, spreadOf } from "./group-results.js";
+import type { PlannedCell } from "./suite-book.js";
 import { durationText, isCrowded } from "./suite-plan.js";
-import type { PlannedCell } from "./suite-run.js";
 
 /** One experiment: a cell with all its repeats and seeds. */
 export interface ReportGroup {

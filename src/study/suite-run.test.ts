@@ -8,7 +8,8 @@ import { TableOfRuns } from "../cli/commands/experiments-suite.js";
 import { expandMatrix } from "./cells.js";
 import { readMatrixText } from "./matrix.js";
 import { readStudyResult } from "./read-results.js";
-import { planSuite, SuiteRun, type SuiteSetup } from "./suite-run.js";
+import { planSuite } from "./suite-book.js";
+import { SuiteRun, type SuiteSetup } from "./suite-run.js";
 import { SuiteFolder } from "./suite-state.js";
 import { statusLines, statusOf } from "./suite-status.js";
 

@@ -3,96 +3,37 @@
  * that cells never share the machine. What is finished is skipped, what is half-finished goes on
  * from its checkpoint, and a cell that fails stops no other.
  */
-import { basename } from "node:path";
-import { stringify } from "yaml";
-import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
-import { diskFiles, type Files, writeTextAtomically } from "../store/files.js";
-import { readExperimentFile } from "../store/runs/experiment-file.js";
+import { errorCodes } from "../errors.js";
+import { diskFiles, type Files } from "../store/files.js";
 import { type CellExit, CellProcess, logTail } from "./cell-process.js";
 import type { Cell } from "./cells.js";
-import type { OptionTexts, Priority } from "./matrix.js";
-import {
-  type CellRecord,
-  type Decision,
-  decide,
-  durationText,
-  estimateSeconds,
-  isCrowded,
-  type Measured,
-  orderCells,
-  remainingSeconds,
-} from "./suite-plan.js";
-import {
-  type CellOnDisk,
-  isRunning,
-  lookAtCell,
-  readSuiteState,
-  reasonOfRun,
-  type SuiteFolder,
-  type SuiteState,
-  writeSuiteState,
-} from "./suite-state.js";
+import { type BookSetup, type PlannedCell, SuiteBook, type SuiteOutcome } from "./suite-book.js";
+import type { CellRecord } from "./suite-plan.js";
+import { reasonOfRun } from "./suite-state.js";
 
 /** What a suite is run with. */
-export interface SuiteSetup {
-  readonly matrixPath: string;
-  readonly cells: readonly Cell[];
-  readonly folder: SuiteFolder;
+export interface SuiteSetup extends BookSetup {
   /** The compiled program of the command line. */
   readonly entry: string;
   /** What the cells' processes inherit. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly cores: number;
-  /** Only cells at or above it; null for all. */
-  readonly least: Priority | null;
-  readonly retryFailed: boolean;
-  readonly log: (line: string) => void;
   readonly clock: { readonly nowMs: () => number; readonly isoTime: () => string };
-  readonly files?: Files;
-}
-
-/** A cell with what is to be done with it. */
-export interface PlannedCell {
-  readonly cell: Cell;
-  readonly decision: Decision;
-  readonly disk: CellOnDisk;
-}
-
-/** How a suite ended. */
-export interface SuiteOutcome {
-  readonly failed: readonly string[];
-  /** The signal that stopped it. */
-  readonly signal: NodeJS.Signals | null;
 }
 
 const lastLinesCount = 5;
-
-/** Decides over all cells, in the order in which they will run. Nothing is changed. */
-export async function planSuite(
-  setup: Pick<SuiteSetup, "cells" | "folder" | "least" | "retryFailed" | "files">,
-): Promise<PlannedCell[]> {
-  const { cells, folder, least, retryFailed, files } = setup;
-  const state = await readSuiteState(folder, files);
-  const planned: PlannedCell[] = [];
-  for (const cell of orderCells(cells, least)) {
-    const disk = await lookAtCell(folder, cell, state, files);
-    planned.push({ cell, disk, decision: decide(cell, disk, retryFailed) });
-  }
-  return planned;
-}
 
 /** A suite on its way. */
 export class SuiteRun {
   readonly #setup: SuiteSetup;
   readonly #files: Files;
-  readonly #measured: Measured[] = [];
-  #state: SuiteState = { matrix: "", pid: null, cells: {} };
+  readonly #book: SuiteBook;
   #current: CellProcess | null = null;
   #signal: NodeJS.Signals | null = null;
 
   constructor(setup: SuiteSetup) {
     this.#setup = setup;
     this.#files = setup.files ?? diskFiles;
+    this.#book = new SuiteBook(setup);
   }
 
   /** Passes a signal to the cell that runs, which saves and stops, and runs no other. */
@@ -104,21 +45,7 @@ export class SuiteRun {
 
   /** Runs what is to be run. What forbids any of it is a `usage` error before anything is. */
   async run(): Promise<SuiteOutcome> {
-    const { folder, matrixPath, log } = this.#setup;
-    this.#state = await readSuiteState(folder, this.#files);
-    this.#refuseSecond();
-    const planned = await planSuite(this.#setup);
-    const blocked = planned.find(({ decision }) => decision.kind === "blocked");
-    if (blocked !== undefined) {
-      const { cell, decision } = blocked;
-      throw new PacelineError("usage", `${cell.name} can't be run: ${decision.reason}`);
-    }
-    this.#refuseOtherSuite(planned);
-    await this.#files.makeFolder(folder.cellsPath);
-    await this.#files.makeFolder(folder.runsPath);
-    await this.#keep({ matrix: matrixPath, pid: process.pid });
-    for (const { cell, disk, decision } of planned)
-      if (decision.kind === "skip") this.#measure(cell, disk);
+    const planned = await this.#book.open();
     const failed: string[] = [];
     try {
       for (const [index, one] of planned.entries()) {
@@ -128,36 +55,16 @@ export class SuiteRun {
         if (!(await this.#carryOut(one, told, left))) failed.push(one.cell.name);
       }
     } finally {
-      await this.#keep({ pid: null });
+      await this.#book.close();
     }
+    const { log } = this.#setup;
     if (this.#signal !== null) log(`stopped by ${this.#signal}; run it again to continue`);
     return { failed, signal: this.#signal };
   }
 
-  #refuseSecond(): void {
-    const { pid } = this.#state;
-    if (pid === null || pid === process.pid || !isRunning(pid, "experiments")) return;
-    const { path } = this.#setup.folder;
-    const sentence = `process ${pid} runs a suite in ${path}`;
-    throw new PacelineError("usage", `${sentence}; wait until it ends, or stop it`);
-  }
-
-  /** Two matrices in one folder would write over each other's results. */
-  #refuseOtherSuite(planned: readonly PlannedCell[]): void {
-    const { matrix } = this.#state;
-    const { folder, matrixPath } = this.#setup;
-    if (matrix === "" || basename(matrix) === basename(matrixPath)) return;
-    const lost = planned.find(
-      ({ decision, disk }) => decision.kind === "begin" && disk.result.kind === "file",
-    );
-    if (lost === undefined) return;
-    const sentence = `${folder.resultPath(lost.cell.name)} is a result of ${matrix}`;
-    throw new PacelineError("usage", `${sentence}; choose another --results-dir, or remove it`);
-  }
-
   /** Does what was decided; false when the cell is not done. */
   async #carryOut(
-    { cell, decision, disk }: PlannedCell,
+    { cell, decision }: PlannedCell,
     told: string,
     left: readonly PlannedCell[],
   ): Promise<boolean> {
@@ -167,37 +74,14 @@ export class SuiteRun {
       log(`${told}: ${reason}${kind === "skip" ? "; skipped" : "; --retry-failed runs it again"}`);
       return kind === "skip";
     }
-    const seconds = estimateSeconds(cell.facts, this.#measured);
-    const about = seconds === null ? "" : `, takes about ${durationText(seconds)}`;
-    const crowded = isCrowded(cell.facts, this.#setup.cores) ? ", more workers than cores" : "";
-    const why = reason === "waiting" ? "started" : reason;
-    log(`${told}: ${why}${about}${crowded}`);
+    const isElsewhere = kind === "follow" ? `${reason}, which is left there: starts over here` : "";
+    const why = reason === "waiting" ? "started" : isElsewhere || reason;
+    log(`${told}: ${why}${this.#book.prospectOf(cell)}`);
     const record =
-      kind === "collect" ? await this.#collect(cell) : await this.#train(cell, kind === "resume");
-    await this.#record(cell, record);
-    if (record.state !== "done") {
-      log(`${told}: ${record.state}: ${record.error}`);
-      for (const line of record.lastLines) log(`    ${line}`);
-      if (record.state === "failed") log(`    whole log: ${this.#setup.folder.logPath(cell.name)}`);
-      return false;
-    }
-    const after = await lookAtCell(this.#setup.folder, cell, this.#state, this.#files);
-    this.#measure(cell, { ...disk, ...after });
-    const accuracy = after.study?.accuracyPercent ?? null;
-    const result = accuracy === null ? "" : `, ${accuracy.toFixed(2)} % of the test set`;
-    log(`${told}: done in ${durationText(record.seconds)}${result}${this.#whatIsLeft(left)}`);
-    return true;
-  }
-
-  #whatIsLeft(planned: readonly PlannedCell[]): string {
-    const left = planned.filter(({ decision: { kind } }) => kind !== "skip" && kind !== "leave");
-    if (left.length === 0) return "";
-    const seconds = remainingSeconds(
-      left.map(({ cell }) => cell),
-      this.#measured,
-    );
-    const about = seconds === null ? "" : `, about ${durationText(seconds)}`;
-    return `; ${left.length} ${left.length === 1 ? "cell" : "cells"} left${about}`;
+      kind === "collect"
+        ? await this.#book.collect(cell)
+        : await this.#train(cell, kind === "resume");
+    return this.#book.conclude(cell, record, told, left);
   }
 
   /** Trains, from a checkpoint if asked for; one that turns out unusable is given up. */
@@ -209,13 +93,10 @@ export class SuiteRun {
   }
 
   async #attempt(cell: Cell, resumes: boolean): Promise<{ record: CellRecord; exit: CellExit }> {
-    const { folder, entry, environment, clock, cores } = this.#setup;
-    const { name, fingerprint } = cell;
-    const earlier = this.#state.cells[name];
-    const isSame = earlier?.fingerprint === fingerprint;
-    const config = folder.configPath(name);
+    const { folder, entry, environment, clock } = this.#setup;
+    const { name } = cell;
     if (!resumes) await this.#files.remove(folder.runPath(name));
-    await writeTextAtomically(this.#files, config, configText(cell));
+    const config = await this.#book.writeConfig(cell);
     const words = ["train", config, "--run-dir", folder.runsPath];
     words.push(...(resumes ? ["--resume", name] : ["--name", name]));
     const logPath = folder.logPath(name);
@@ -223,21 +104,10 @@ export class SuiteRun {
     const child = new CellProcess({ entry, words, environment, logPath, appends: resumes });
     this.#current = child;
     if (this.#signal !== null) child.signal(this.#signal);
-    const record: CellRecord = {
-      state: "running",
-      fingerprint,
-      attempts: (isSame ? earlier.attempts : 0) + 1,
-      seconds: resumes ? (earlier?.seconds ?? 0) : 0,
-      runFolder: `runs/${name}`,
-      crowded: isCrowded(cell.facts, cores),
-      resumed: resumes,
-      error: null,
-      lastLines: [],
-      pid: child.pid,
-      startedAt: clock.isoTime(),
-    };
+    const begun = { pid: child.pid, job: null, startedAt: clock.isoTime(), resumed: resumes };
+    const record = this.#book.attemptOf(cell, begun);
     try {
-      await this.#record(cell, record);
+      await this.#book.record(cell, record);
     } catch (thrown) {
       child.signal("SIGTERM");
       await child.ended;
@@ -251,7 +121,7 @@ export class SuiteRun {
 
   async #concluded(cell: Cell, record: CellRecord, exit: CellExit): Promise<CellRecord> {
     const { folder } = this.#setup;
-    if (exit.code === 0) return this.#collect(cell, record);
+    if (exit.code === 0) return this.#book.collect(cell, record);
     if ((exit.code ?? 0) > 128 || exit.signal !== null) {
       const error = exit.signal === null ? "stopped by a signal" : `ended by ${exit.signal}`;
       return { ...record, state: "interrupted", error };
@@ -259,43 +129,6 @@ export class SuiteRun {
     const told = await reasonOfRun(folder.runPath(cell.name), this.#files);
     const lastLines = logTail(folder.logPath(cell.name), lastLinesCount);
     return { ...record, state: "failed", error: exitReason(exit, told), lastLines };
-  }
-
-  /** Puts the run's result among the results, under the cell's name. */
-  async #collect(cell: Cell, attempted: CellRecord | null = null): Promise<CellRecord> {
-    const { folder, cores } = this.#setup;
-    const { name, fingerprint, run } = cell;
-    const known = attempted ?? this.#state.cells[name]!;
-    const record = { ...known, pid: null, error: null, lastLines: [] };
-    const path = `${folder.runPath(name)}/result.json`;
-    try {
-      const file = await readExperimentFile(path, this.#files);
-      const { attempts, resumed } = record;
-      const paceline = {
-        ...(file.paceline as object | undefined),
-        ...{ crowded: isCrowded(cell.facts, cores), fingerprint, run, attempts, resumed },
-      };
-      const named = { ...file, experiment_name: name, paceline };
-      const text = `${JSON.stringify(named, null, 2)}\n`;
-      await writeTextAtomically(this.#files, folder.resultPath(name), text);
-    } catch (thrown) {
-      return { ...record, state: "failed", error: toPacelineError(thrown).message };
-    }
-    return { ...record, state: "done" };
-  }
-
-  #measure(cell: Cell, { record, study, epochExamples }: CellOnDisk): void {
-    const seconds = record?.seconds || (study?.seconds ?? null);
-    if (seconds !== null) this.#measured.push({ facts: cell.facts, seconds, epochExamples });
-  }
-
-  #record({ name }: Cell, record: CellRecord): Promise<void> {
-    return this.#keep({ cells: { ...this.#state.cells, [name]: record } });
-  }
-
-  async #keep(changes: Partial<SuiteState>): Promise<void> {
-    this.#state = { ...this.#state, ...changes };
-    await writeSuiteState(this.#setup.folder, this.#state, this.#files);
   }
 }
 
@@ -305,10 +138,4 @@ function exitReason({ code, problem }: CellExit, told: string | null): string {
   const meanings = Object.values(errorCodes).filter(({ exitCode }) => exitCode === code);
   const meaning = meanings.length === 1 ? meanings[0]!.meaning : "the run failed";
   return `exit code ${code}: ${told ?? meaning}`;
-}
-
-function configText({ name, values }: { name: string; values: OptionTexts }): string {
-  const plain = (text: string) => (String(Number(text)) === text ? Number(text) : text);
-  const entries = [...values].map(([option, text]) => [option, plain(text)]);
-  return `# The options of ${name}.\n${stringify(Object.fromEntries(entries))}`;
 }

@@ -22,8 +22,15 @@ export interface SuiteState {
   readonly matrix: string;
   /** The process that runs the suite, while one does. */
   readonly pid: number | null;
+  /** In the names of its jobs on a cluster; "" where there were none. */
+  readonly id: string;
+  /** How many of these there were. */
+  readonly jobs: number;
   readonly cells: Readonly<Record<string, CellRecord>>;
 }
+
+/** Of a folder in which no suite was run. */
+export const nothingYet: SuiteState = { matrix: "", pid: null, id: "", jobs: 0, cells: {} };
 
 /** Everything that is known of a cell. */
 export interface CellOnDisk extends CellTraces {
@@ -94,11 +101,17 @@ const recordSchema = z.object({
   error: z.string().nullable(),
   lastLines: z.array(z.string()),
   pid: z.int().nullable(),
+  job: z.string().nullable().default(null),
   startedAt: z.string().nullable(),
 });
 const stateSchema = z.object({
   matrix: z.string(),
   pid: z.int().nullable(),
+  id: z
+    .string()
+    .regex(/^[a-z0-9]*$/)
+    .default(""),
+  jobs: z.int().nonnegative().default(0),
   cells: z.record(z.string(), recordSchema),
 });
 
@@ -112,7 +125,7 @@ export async function readSuiteState(
   try {
     text = (await readWhole(files, path, stateBytesMax)).toString("utf8");
   } catch (thrown) {
-    if (isMissing(thrown)) return { matrix: "", pid: null, cells: {} };
+    if (isMissing(thrown)) return nothingYet;
     throw thrown;
   }
   const checked = stateSchema.safeParse(parseJson(text));

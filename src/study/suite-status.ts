@@ -1,5 +1,6 @@
 /** How far a suite has come: every cell with its state, numbers and what it may still take. */
 import type { Cell } from "./cells.js";
+import type { PlannedCell } from "./suite-book.js";
 import {
   type CellState,
   durationText,
@@ -8,7 +9,6 @@ import {
   type Measured,
   remainingSeconds,
 } from "./suite-plan.js";
-import type { PlannedCell } from "./suite-run.js";
 
 /** One cell, as `experiments status` shows it. */
 export interface StatusRow {
@@ -39,10 +39,11 @@ export function statusOf(
   { cores, nowMs }: { readonly cores: number; readonly nowMs: number },
 ): SuiteStatus {
   const measured = measuredOf(planned);
-  const elapsed = ({ disk: { record, run } }: PlannedCell) => {
+  const elapsed = ({ decision, disk: { record, run } }: PlannedCell) => {
     const started = record?.startedAt ?? null;
     const before = record?.seconds ?? 0;
-    return run.pid === null || started === null
+    const isOn = run.pid !== null || decision.kind === "follow";
+    return !isOn || started === null
       ? before
       : before + Math.max(0, (nowMs - Date.parse(started)) / 1000);
   };
@@ -138,6 +139,8 @@ function stateOf({ decision, disk }: PlannedCell): CellState {
     case "resume":
     case "collect":
       return "interrupted";
+    case "follow":
+      return "running";
     case "blocked":
       return disk.run.pid === null ? "waiting" : "running";
     case "begin":
@@ -149,6 +152,7 @@ function stateOf({ decision, disk }: PlannedCell): CellState {
 
 function noteOf({ decision, disk }: PlannedCell, state: CellState): string {
   if (state === "done") return disk.record?.resumed ? "resumed from a checkpoint" : "";
+  if (decision.kind === "follow") return `job ${decision.job}`;
   if (state === "running") return `process ${disk.run.pid}`;
   return decision.reason === "waiting" ? "" : decision.reason;
 }

@@ -1,6 +1,7 @@
 /** Calls about jobs and what is asked of a run while it is on, over every transport. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { jobRecords } from "../protocol/run-events.js";
 import { kinds } from "./testing/kinds.js";
 import { Coordinator } from "./testing/recording.js";
 
@@ -23,8 +24,12 @@ for (const kind of kinds) {
         [0, false],
         [13, true],
       ] as const) {
-        const part = await client.jobEvents(address, { job: "x", from });
+        const part = await client.jobEvents(address, { job: "x", from, record: null });
         assert.deepEqual(part, { text: '{"job":"x"}\n', next: from + 13, isOver });
+      }
+      for (const record of jobRecords) {
+        const { text } = await client.jobEvents(address, { job: "x", from: 0, record });
+        assert.equal(text, `{"job":"x","record":"${record}"}\n`);
       }
       const protocol = { mode: "ssp", staleness: 3 };
       assert.equal(await client.switchTo(address, { protocol, run: "x" }), "x goes to ssp 3");

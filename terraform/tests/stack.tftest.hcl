@@ -32,6 +32,10 @@ run "sync_with_four_workers_is_the_default" {
     error_message = "four workers, not scaled"
   }
   assert {
+    condition     = aws_ecs_service.coordinator.enable_execute_command && aws_ecs_service.worker[0].enable_execute_command != true && aws_ecs_service.parameter_server[0].enable_execute_command != true && strcontains(aws_iam_role_policy.coordinator[0].policy, "ssmmessages:OpenDataChannel") && !strcontains(aws_iam_role_policy.member[0].policy, "ssmmessages")
+    error_message = "Session Manager reaches the coordinator, and nothing else"
+  }
+  assert {
     condition     = one(aws_ecs_service.worker[0].capacity_provider_strategy).capacity_provider == "FARGATE"
     error_message = "workers are on demand unless worker_spot is set"
   }

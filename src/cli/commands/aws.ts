@@ -19,7 +19,7 @@ import { alternatives } from "../../suggest.js";
 import { fetchedText, planText, statusText } from "./aws-text.js";
 import type { Call, CommandPlan, ExtraFlag } from "./command-plan.js";
 
-const verbs = { plan, up, status, logs, fetch, down };
+const verbs = { plan, up, status, logs, fetch, experiments, down };
 type Verb = keyof typeof verbs;
 
 /** Each flag with the verbs that take it. */
@@ -28,16 +28,20 @@ const extra: readonly ExtraFlag[] = [
   {
     flags: "--var <name=value...>",
     sentence: "variables of terraform/, such as worker_count=8",
-    verbs: ["plan", "up", "down"],
+    verbs: ["plan", "up", "experiments", "down"],
   },
   {
     flags: "--var-file <file>",
     sentence: "a file of variables, such as dev.tfvars",
-    verbs: ["plan", "up", "down"],
+    verbs: ["plan", "up", "experiments", "down"],
   },
   { flags: "--name <name>", sentence: "the name of the run that is started", verbs: ["up"] },
   { flags: "--no-run", sentence: "start no run", verbs: ["up"] },
-  { flags: "--no-build", sentence: "take the images that were pushed before", verbs: ["up"] },
+  {
+    flags: "--no-build",
+    sentence: "take the images that were pushed before",
+    verbs: ["up", "experiments"],
+  },
   {
     flags: "--role <role>",
     sentence: `lines of one role: ${logRoles.join(", ")}`,
@@ -59,7 +63,19 @@ const extra: readonly ExtraFlag[] = [
     sentence: "the folder for the logs (default: experiment_results/logs/<stack>)",
     verbs: ["fetch"],
   },
-  { flags: "-y, --yes", sentence: "do not ask", verbs: ["up", "down"] },
+  {
+    flags: "--priority <least>",
+    sentence: "only cells at or above high, medium or optional",
+    verbs: ["experiments"],
+  },
+  { flags: "--retry-failed", sentence: "run failed cells again", verbs: ["experiments"] },
+  {
+    flags: "--results-dir <folder>",
+    sentence: "folder for results, instead of the one in the matrix",
+    verbs: ["experiments"],
+  },
+  { flags: "--keep", sentence: "leave the cluster up in the end", verbs: ["experiments"] },
+  { flags: "-y, --yes", sentence: "do not ask", verbs: ["up", "experiments", "down"] },
 ];
 
 /** The command with its words. */
@@ -67,7 +83,7 @@ export const awsPlan: CommandPlan = {
   name: "aws",
   sentence: "a cluster on AWS ECS Fargate: plan it, make it, look at it, fetch its logs, remove it",
   options: "aws",
-  arguments: [`<${Object.keys(verbs).join("|")}>`],
+  arguments: [`<${Object.keys(verbs).join("|")}>`, "[matrix.yaml]"],
   verbs: [
     {
       name: "plan",
@@ -82,6 +98,11 @@ export const awsPlan: CommandPlan = {
     },
     { name: "logs", words: "", sentence: "lines of its logs" },
     { name: "fetch", words: "", sentence: "write its logs to a folder, a file for each task" },
+    {
+      name: "experiments",
+      words: "MATRIX",
+      sentence: "make it, run a matrix of experiments on it, fetch logs, chart, remove it",
+    },
     { name: "down", words: "", sentence: "fetch the logs, then remove all (terraform/destroy.sh)" },
   ],
   extra,
@@ -91,6 +112,7 @@ export const awsPlan: CommandPlan = {
     "paceline aws status",
     "paceline aws logs --role worker --filter METRICS_JSON -f",
     "paceline aws fetch --since 6h --out logs",
+    "paceline aws experiments configs/experiments-ecs.yaml --priority high --yes",
     "paceline aws down --yes",
   ],
   run: (call) => aws(call.words[0] as Verb, call),
@@ -98,7 +120,7 @@ export const awsPlan: CommandPlan = {
 
 /** What a verb works with. */
 interface Asked {
-  readonly call: Pick<Call, "flags" | "options" | "io">;
+  readonly call: Pick<Call, "flags" | "options" | "io" | "words">;
   readonly place: ProgramPlace & { readonly folder: string };
 }
 
@@ -112,6 +134,10 @@ export async function aws(verb: Verb, call: Asked["call"]): Promise<number> {
     if (!isGiven || takers.length === 0 || takers.includes(verb)) continue;
     const sentence = `--${negation ?? ""}${name} does not apply to paceline aws ${verb}`;
     throw usage(`${sentence}; leave it out, or write ${alternatives(takers)}`);
+  }
+  const [, matrix] = call.words;
+  if (matrix !== undefined && verb !== "experiments") {
+    throw usage(`paceline aws ${verb} takes no ${matrix}; leave it out, or write experiments`);
   }
   const folder = resolve(textFlag(call, "dir") ?? "terraform");
   await demandTerraformFolder(folder);
@@ -148,6 +174,13 @@ async function up(asked: Asked): Promise<number> {
     ...(flags.run === false ? ["--no-run"] : []),
     ...(flags.build === false ? ["--no-build"] : []),
   ]);
+}
+
+async function experiments({ call, place }: Asked): Promise<number> {
+  const [, matrix] = call.words;
+  if (matrix === undefined) throw usage("paceline aws experiments needs a matrix; give its file");
+  const { awsExperiments } = await import("./aws-experiments.js");
+  return awsExperiments({ matrix, call, place, variables: variablesOf(call) });
 }
 
 async function down(asked: Asked): Promise<number> {

@@ -31,16 +31,18 @@ import {
   type RunOptions,
   readMatrixFile,
 } from "../../study/matrix.js";
+import { type PlannedCell, planSuite } from "../../study/suite-book.js";
 import { durationText } from "../../study/suite-plan.js";
 import { reportGroups, reportPage, summaryRows } from "../../study/suite-report.js";
-import { type PlannedCell, planSuite, SuiteRun } from "../../study/suite-run.js";
+import { SuiteRun } from "../../study/suite-run.js";
 import { SuiteFolder } from "../../study/suite-state.js";
 import { statusLines, statusOf } from "../../study/suite-status.js";
 import { didYouMean } from "../../suggest.js";
 import { onSignals, signalExitCode } from "../signals.js";
 import type { Call } from "./command-plan.js";
 
-interface Suite {
+/** A matrix, and what is to be done with it. */
+export interface Suite {
   readonly path: string;
   readonly question: string | null;
   readonly cells: readonly Cell[];
@@ -50,17 +52,35 @@ interface Suite {
   readonly files: typeof diskFiles;
 }
 
+/** What a suite needs of its command. */
+type SuiteCall = Pick<Call, "flags" | "io" | "options">;
+
 /** Runs the command; resolves to the exit code. */
 export async function experimentsCommand(call: Call): Promise<number> {
-  const { words, flags, io } = call;
+  const { words, options, resolution } = call;
   const [part = "", word = ""] = words;
   const parts = { run: runSuite, status: showStatus, report: writeReport };
+  if (part !== "run" && resolution.origins.coordinator.kind === "flag") {
+    const sentence = `--coordinator does not apply to paceline experiments ${part}`;
+    throw usage(`${sentence}; leave it out, or write run`);
+  }
+  const suite = await readSuite(word, call, part === "run" && options.coordinator !== null);
+  return parts[part as keyof typeof parts](suite, call);
+}
+
+/** Reads the matrix that a word names. */
+export async function readSuite(
+  word: string,
+  { flags, io }: SuiteCall,
+  isOnCluster: boolean,
+): Promise<Suite> {
   const path = matrixPath(word);
-  const options = new TableOfRuns(io.environment);
+  const options = new TableOfRuns(io.environment, isOnCluster);
   const file = await readMatrixFile(path, options);
   const { cells, warnings } = expandMatrix(file, options);
   for (const warning of warnings) io.stderr.write(`warning: ${warning}\n`);
-  const suite: Suite = {
+  if (isOnCluster) for (const cell of cells) options.demandSubmittable(cell);
+  return {
     path,
     question: file.question,
     cells,
@@ -69,7 +89,6 @@ export async function experimentsCommand(call: Call): Promise<number> {
     retryFailed: flags.retryFailed === true,
     files: diskFiles,
   };
-  return parts[part as keyof typeof parts](suite, call);
 }
 
 /** The file at a path; where there is none, the matrix of that name that ships with Paceline. */
@@ -97,6 +116,9 @@ function priorityOf(text: string | undefined): Priority | null {
 async function runSuite(suite: Suite, call: Call): Promise<number> {
   const { io, options } = call;
   if (options.dryRun) return showPlan(suite, call);
+  if (options.coordinator !== null) {
+    return (await import("./experiments-cluster.js")).runAtCoordinator(suite, call);
+  }
   const log = (line: string) => void io.stderr.write(`${line}\n`);
   const run = new SuiteRun({
     ...suite,
@@ -107,15 +129,26 @@ async function runSuite(suite: Suite, call: Call): Promise<number> {
     log,
     clock: { nowMs: () => performance.now(), isoTime: () => new Date().toISOString() },
   });
+  const code = await carryOutSuite(run, suite, call);
+  const tail = commandTail(suite, call);
+  if (code === 0) log(`all done; next: paceline experiments report ${tail}`);
+  return code;
+}
+
+/** Runs a suite, which alone writes into its folder; resolves to the exit code. */
+export async function carryOutSuite(
+  run: Pick<SuiteRun, "run" | "interrupt">,
+  suite: Suite,
+  call: SuiteCall,
+): Promise<number> {
   await diskFiles.makeFolder(suite.folder.path);
   const lock = await lockFolder(suite.folder.path);
   const release = onSignals((signal) => run.interrupt(signal));
   try {
     const { failed, signal } = await run.run();
-    if (options.json) await showStatus(suite, call);
+    if (call.options.json) await showStatus(suite, call);
     if (signal !== null) return signalExitCode(signal);
-    if (failed.length > 0) log(`not done: ${failed.join(", ")}`);
-    else log(`all done; next: paceline experiments report ${commandTail(suite, call)}`);
+    if (failed.length > 0) call.io.stderr.write(`not done: ${failed.join(", ")}\n`);
     return failed.length === 0 ? 0 : 1;
   } finally {
     release();
@@ -123,7 +156,7 @@ async function runSuite(suite: Suite, call: Call): Promise<number> {
   }
 }
 
-async function showPlan(suite: Suite, { io, options }: Call): Promise<number> {
+async function showPlan(suite: Suite, { io, options }: SuiteCall): Promise<number> {
   const planned = await planSuite(suite);
   const { problemsOfCells } = await import("../cell-checks.js");
   const own = withoutOptions(io.environment, places);
@@ -156,7 +189,7 @@ async function showPlan(suite: Suite, { io, options }: Call): Promise<number> {
   return exitCode;
 }
 
-async function showStatus(suite: Suite, { io, options }: Call): Promise<number> {
+async function showStatus(suite: Suite, { io, options }: SuiteCall): Promise<number> {
   const planned = await planSuite({ ...suite, retryFailed: false });
   const status = statusOf(planned, { cores: usableCores(), nowMs: Date.now() });
   if (options.json) {
@@ -166,7 +199,8 @@ async function showStatus(suite: Suite, { io, options }: Call): Promise<number> 
   return 0;
 }
 
-async function writeReport(suite: Suite, call: Call): Promise<number> {
+/** Writes the report and the charts of what is done; resolves to the exit code. */
+export async function writeReport(suite: Suite, call: SuiteCall): Promise<number> {
   const { io, options } = call;
   const planned = await planSuite({ ...suite, retryFailed: false });
   const cores = usableCores();
@@ -232,7 +266,7 @@ async function drawnCharts({ folder }: Suite, planned: readonly PlannedCell[]): 
 }
 
 /** The matrix, and what was said beside it. */
-function commandTail({ path, folder, least }: Suite, { flags }: Call): string {
+export function commandTail({ path, folder, least }: Suite, { flags }: SuiteCall): string {
   const priority = least === null ? "" : ` --priority ${least}`;
   const place = flags.resultsDir === undefined ? "" : ` --results-dir ${folder.path}`;
   return `${path}${priority}${place}`;
@@ -251,6 +285,8 @@ const ownOfSuite: readonly OptionKey[] = [
 ];
 /** Options that say where things lie; processes read them from the environment as ever. */
 const places: readonly OptionKey[] = ["dataDir", "cacheDir"];
+/** How a command reaches a cluster that serves; no part of what it runs there. */
+const reach: readonly OptionKey[] = ["coordinator", "tls", "tokenFile", "ioTimeoutMs"];
 /** Options that may change without making another experiment of a cell. */
 const idleGroups: readonly string[] = ["keeping", "showing"];
 const idleOptions: readonly OptionKey[] = ["cacheDir", "port", "host"];
@@ -260,12 +296,14 @@ export class TableOfRuns implements RunOptions {
   readonly fromEnvironment: RunOptions["fromEnvironment"];
   readonly #environment: Environment;
 
-  constructor(environment: Environment) {
+  /** @param isOnCluster the environment says how a cluster is reached. */
+  constructor(environment: Environment, isOnCluster = false) {
     this.#environment = environment;
     const values: [string, { text: string; variable: string; isPlace: boolean }][] = [];
     for (const key of keysOf("train")) {
       const found = environmentValue(key, "train", environment);
       if (found === null || ownOfSuite.includes(key)) continue;
+      if (isOnCluster && reach.includes(key)) continue;
       const { name: variable } = found;
       const text = canonical(key, found.text, `the environment (${variable})`);
       values.push([rowOf(key).name, { text, variable, isPlace: places.includes(key) }]);
@@ -299,12 +337,26 @@ export class TableOfRuns implements RunOptions {
       servers: servers.min,
       workers: workers.max,
       workersMin: workers.min,
+      workersAtStart: workers.start ?? workers.max,
       trainLimit: options.trainLimit,
       print: (name) => {
         const key = keyOfName(name)!;
         return rowOf(key).type.print(options[key]);
       },
     };
+  }
+
+  /** @throws PacelineError `usage` for an option that a job can't have. */
+  demandSubmittable({ name, values }: Pick<Cell, "name" | "values">): void {
+    for (const option of values.keys()) {
+      const key = keyOfName(option)!;
+      if (rowOf(key).commands.includes("submit") && !reach.includes(key)) continue;
+      const variable = this.fromEnvironment.get(option)?.variable;
+      const from = variable === undefined ? `of ${name}` : `of the environment (${variable})`;
+      const why = "is no option of a job: the cluster's processes were given theirs at their start";
+      const remedy = "leave it out, or run the suite on this machine";
+      throw usage(`"${option}" ${from} ${why}; ${remedy}`);
+    }
   }
 
   matters(name: string): boolean {

@@ -8,7 +8,11 @@ export const experimentsPlan: CommandPlan = {
   options: "experiments",
   arguments: ["<run|status|report>", "<matrix.yaml>"],
   verbs: [
-    { name: "run", words: "MATRIX", sentence: "run the cells that are not done yet" },
+    {
+      name: "run",
+      words: "MATRIX",
+      sentence: "run the cells that are not done yet: here, or on the cluster of --coordinator",
+    },
     { name: "status", words: "MATRIX", sentence: "print how far the cells are" },
     { name: "report", words: "MATRIX", sentence: "write a report and charts of the done cells" },
   ],
@@ -23,6 +27,7 @@ export const experimentsPlan: CommandPlan = {
   examples: [
     "paceline experiments run configs/experiments-quick.yaml --dry-run",
     "paceline experiments run configs/experiments-ecs.yaml --priority high",
+    "paceline experiments run configs/experiments-quick.yaml --coordinator 127.0.0.1:8000",
     "paceline experiments status configs/experiments-quick.yaml",
     "paceline experiments report configs/experiments-quick.yaml",
   ],

@@ -78,7 +78,7 @@ export async function jobs(
 
 async function list({ transport, address, call }: Asked): Promise<number> {
   const told = await transport.jobs(address, "");
-  const { jobsForm } = await import("../job-form.js");
+  const { jobsForm } = await import("../jobs/job-form.js");
   const { jobTable } = await import("./jobs-text.js");
   const found = jobsForm(told, address);
   if (call.options.json) call.io.stdout.write(`${JSON.stringify(told)}\n`);
@@ -105,9 +105,9 @@ async function cancel({ transport, address, job, call }: Asked): Promise<number>
 async function logs(asked: Asked): Promise<number> {
   const { transport, address, job, call } = asked;
   const { eventLines, tailOf } = await import("./jobs-text.js");
-  const { Patience } = await import("../followed-job.js");
+  const { Patience, showAgain } = await import("../jobs/followed-job.js");
   const find = () => coordinatorAddress(call.options, transport);
-  const patience = new Patience({ address, find, io: call.io }, job);
+  const patience = new Patience({ address, find, io: call.io }, showAgain(job));
   const isFollowed = call.flags.follow === true;
   const print = (shown: readonly string[]) => {
     if (shown.length > 0) call.io.stdout.write(lines(shown));
@@ -115,7 +115,7 @@ async function logs(asked: Asked): Promise<number> {
   let from = 0;
   let first: string[] | null = [];
   for (;;) {
-    const ask = (place: string) => transport.jobEvents(place, { job, from });
+    const ask = (place: string) => transport.jobEvents(place, { job, from, record: null });
     const part = await (isFollowed ? patience.ask(ask) : ask(address));
     from = part.next;
     const shown = eventLines(part.text, call.options.json);
@@ -133,7 +133,7 @@ async function logs(asked: Asked): Promise<number> {
 const lookMs = 500;
 
 async function jobOf({ transport, address, job }: Asked): Promise<JobSummary> {
-  const { summaryOf } = await import("../followed-job.js");
+  const { summaryOf } = await import("../jobs/followed-job.js");
   return summaryOf(transport, address, job);
 }
 

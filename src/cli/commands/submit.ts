@@ -56,7 +56,7 @@ export async function submit(
       io.stdout.write(`${options.json ? JSON.stringify({ run }) : run}\n`);
     }
     if (!waits && !follows) return 0;
-    const { untilJobEnds } = await import("../followed-job.js");
+    const { untilJobEnds } = await import("../jobs/followed-job.js");
     const find = () => coordinatorAddress(options, transport);
     const job = await untilJobEnds(run, { transport, address, find, follows, io });
     if (options.json) io.stdout.write(`${JSON.stringify(job.summary)}\n`);

@@ -37,7 +37,7 @@ import {
 import { demandPreparable } from "../run-preparation.js";
 import type { RunSettings } from "../run-settings.js";
 import { wantedAddress } from "../start-coordinator.js";
-import { readEventsPart } from "./job-events.js";
+import { readRecordPart } from "./job-events.js";
 import { chooseJob, idleReason } from "./job-policy.js";
 import { hasEnded, JobQueue } from "./job-queue.js";
 import { JobRun } from "./job-run.js";
@@ -270,13 +270,14 @@ class StartedServing implements RunningServing, JobDesk {
     return `job ${name} is cancelled: its run writes a checkpoint and ends`;
   }
 
-  async jobEvents({ job: wanted, from }: JobEventsRequest): Promise<JobEvents> {
+  async jobEvents({ job: wanted, from, record }: JobEventsRequest): Promise<JobEvents> {
     const { id, name, hasBegun } = this.#queue.find(wanted);
     const isOver = () => hasEnded(this.#queue.get(id) ?? { state: "done" });
     if (!hasBegun) return { text: "", next: from, isOver: isOver() };
     // What is written before the job has ended is read after it was seen to have.
     const wasOver = isOver();
-    const part = await readEventsPart(join(this.#settings.runDir, name), from);
+    const folder = join(this.#settings.runDir, name);
+    const part = await readRecordPart(folder, record ?? "events", from);
     return { ...part, isOver: wasOver && part.text === "" };
   }
 

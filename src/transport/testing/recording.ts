@@ -131,8 +131,9 @@ export class Coordinator implements CoordinatorService {
     return `job ${job} is cancelled`;
   }
 
-  async jobEvents({ job, from }: JobEventsRequest): Promise<JobEvents> {
-    return { text: `{"job":"${job}"}\n`, next: from + 13, isOver: from > 0 };
+  async jobEvents({ job, from, record }: JobEventsRequest): Promise<JobEvents> {
+    const kept = record === null ? "" : `,"record":"${record}"`;
+    return { text: `{"job":"${job}"${kept}}\n`, next: from + 13, isOver: from > 0 };
   }
 
   /** Examples of 3 x 64 x 64 bytes, each filled with its position. */

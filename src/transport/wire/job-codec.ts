@@ -4,8 +4,13 @@
  *
  * Invariant: as in session-codec.ts, decoding validates and throws only "protocol" errors.
  */
-import type { JobEvents, JobEventsRequest, Submission } from "../../protocol/run-events.js";
-import { flag, record, small, text, whole } from "./field-codec.js";
+import {
+  type JobEvents,
+  type JobEventsRequest,
+  jobRecords,
+  type Submission,
+} from "../../protocol/run-events.js";
+import { flag, optional, record, small, text, whole, word } from "./field-codec.js";
 import type * as wire from "./generated-coordinator.js";
 import * as schemas from "./generated-coordinator.js";
 import { documentBytesMax, nameBytesMax, priorityMax, sentenceBytesMax } from "./limits.js";
@@ -70,6 +75,7 @@ export const jobEventsRequestBytes = bytesCodec<JobEventsRequest, wire.JobEvents
   record<JobEventsRequest, wire.JobEventsRequest>(schemas.JobEventsRequestSchema, {
     job: text(nameBytesMax),
     from: whole(),
+    record: optional(word(...jobRecords)),
   }),
 );
 

@@ -4,12 +4,12 @@
  * shown where that is wanted.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { PacelineError, toPacelineError } from "../errors.js";
-import type { CommandIo } from "../options/resolved-options.js";
-import type { JobSummary } from "../protocol/run-events.js";
-import { printable } from "../report/progress.js";
-import { interruptedExitCode } from "../runtime/process/signal-exit.js";
-import type { Transport } from "../transport/transport.js";
+import { PacelineError, toPacelineError } from "../../errors.js";
+import type { CommandIo } from "../../options/resolved-options.js";
+import type { JobSummary } from "../../protocol/run-events.js";
+import { printable } from "../../report/progress.js";
+import { interruptedExitCode } from "../../runtime/process/signal-exit.js";
+import type { Transport } from "../../transport/transport.js";
 import { jobsForm } from "./job-form.js";
 
 /** Who is asked, and who is told. */
@@ -46,13 +46,13 @@ const shownKinds: ReadonlySet<string> = new Set([
  */
 export async function untilJobEnds(name: string, followed: FollowedJob): Promise<EndedJob> {
   const { transport, follows, io } = followed;
-  const patience = new Patience(followed, name);
+  const patience = new Patience(followed, showAgain(name));
   const tell = (text: string) => void io.stderr.write(`${printable(text)}\n`);
   let from = 0;
   let waiting = "";
   for (;;) {
     if (follows) {
-      const request = { job: name, from };
+      const request = { job: name, from, record: null };
       const part = await patience.ask((address) => transport.jobEvents(address, request));
       for (const { kind, text } of eventsIn(part.text)) if (shownKinds.has(kind)) tell(text);
       from = part.next;
@@ -96,21 +96,26 @@ export async function summaryOf(
   throw new PacelineError("protocol", `${address} sent no job ${wanted}`);
 }
 
+/** What to do where a job can't be followed any longer. */
+export function showAgain(name: string): string {
+  return `ask for the job with paceline jobs show ${name} once it is back`;
+}
+
 /** Who is asked, and how patiently. */
 type Asked = Pick<FollowedJob, "address" | "find" | "io" | "awayMsMax" | "lookMs">;
 
 /** Asks again while nobody answers, until a limit. */
 export class Patience {
   readonly #followed: Asked;
-  readonly #name: string;
+  readonly #remedy: string;
   #address: string;
   #awaySinceMs: number | null = null;
 
-  /** @param name of the job that is asked for. */
-  constructor(followed: Asked, name: string) {
+  /** @param remedy what to do once the coordinator has been away for too long. */
+  constructor(followed: Asked, remedy: string) {
     this.#followed = followed;
     this.#address = followed.address;
-    this.#name = name;
+    this.#remedy = remedy;
   }
 
   /** Rejects with what is no want of a coordinator, and after the limit. */
@@ -132,8 +137,7 @@ export class Patience {
         }
         if (nowMs - this.#awaySinceMs >= awayMsMax) {
           const away = `the coordinator has been away for ${Math.round(awayMsMax / 1000)} s`;
-          const remedy = `ask for the job with paceline jobs show ${this.#name} once it is back`;
-          throw new PacelineError(error.code, `${away}: ${remedy}`, { cause: error });
+          throw new PacelineError(error.code, `${away}: ${this.#remedy}`, { cause: error });
         }
         await sleep(lookMs);
         if (find !== undefined) this.#address = await find();

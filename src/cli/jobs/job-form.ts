@@ -1,7 +1,7 @@
 /** What a coordinator says of jobs, checked: what is shown must be there, the rest is let be. */
 import { z } from "zod";
-import { PacelineError } from "../errors.js";
-import type { JobSummary } from "../protocol/run-events.js";
+import { PacelineError } from "../../errors.js";
+import type { JobSummary } from "../../protocol/run-events.js";
 
 const job = z.looseObject({
   id: z.number(),

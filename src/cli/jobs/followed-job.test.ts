@@ -1,8 +1,8 @@
 /** Waiting for a job, over a coordinator that comes and goes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PacelineError } from "../errors.js";
-import type { JobEvents, JobSummary } from "../protocol/run-events.js";
+import { PacelineError } from "../../errors.js";
+import type { JobEvents, JobSummary } from "../../protocol/run-events.js";
 import { eventsIn, untilJobEnds } from "./followed-job.js";
 
 const result = {
