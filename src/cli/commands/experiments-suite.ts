@@ -125,7 +125,7 @@ async function runSuite(suite: Suite, call: Call): Promise<number> {
 
 async function showPlan(suite: Suite, { io, options }: Call): Promise<number> {
   const planned = await planSuite(suite);
-  const { problemsOfCells } = await import("../cell-checks.js");
+  const { problemsOfCells } = await import("./cell-checks.js");
   const own = withoutOptions(io.environment, places);
   const problems = await problemsOfCells(planned, suite.folder, own);
   const [first] = problems.values();
