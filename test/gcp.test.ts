@@ -69,12 +69,15 @@ const [from, to] = words.slice(-2).map(place);
 const exclude = words.find((word) => word.startsWith("--exclude="))?.slice(10);
 const isExcluded = (name) => exclude !== undefined && new RegExp("^(?:" + exclude + ")").test(name);
 const filesBelow = (root) => existsSync(root)
-  ? readdirSync(root, { recursive: true }).filter((name) => statSync(join(root, name)).isFile()).sort()
+  ? readdirSync(root, { recursive: true })
+      .filter((name) => statSync(join(root, name)).isFile())
+      .sort()
   : [];
 function goOn() {
   const checkpoints = join(runs, "digits", "checkpoints");
   mkdirSync(checkpoints, { recursive: true });
-  const numbers = readdirSync(checkpoints).map((name) => Number(name.slice(5))).sort((a, b) => a - b);
+  const numbers = readdirSync(checkpoints).map((name) => Number(name.slice(5)));
+  numbers.sort((a, b) => a - b);
   const step = (numbers.at(-1) ?? 0) + 1;
   const aside = join(runs, "digits", ".new");
   mkdirSync(aside);

@@ -69,7 +69,7 @@ test("a server, the coordinator and a worker are replaced while a run is on", as
 /** What Spot leaves a task between its notice and its end, in seconds. */
 const noticeSeconds = 120;
 
-test("a worker that Spot takes back drains within the notice, and another takes its rank", async (context) => {
+test("a worker that Spot takes back leaves in time, and another has its rank", async (context) => {
   const lack = lackOfTerraform();
   if (lack !== null) return context.skip(lack);
   const states = await statesOfRuns(context);

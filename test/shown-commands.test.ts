@@ -23,13 +23,13 @@ interface Shown {
 }
 
 /**
- * Commands in blocks and in inline code, by either name, also such as are run in a container or read
- * what another program writes; a line that ends in \ goes on.
+ * Commands in blocks and in inline code, by either name, also such as are run in a container or
+ * read what another program writes; a line that ends in \ goes on.
  */
 function commandsOf(place: string, text: string): Shown[] {
   const whole = text.replace(/\s*\\\n\s*/g, " ");
-  const command =
-    /(^|`|\$ |\| | exec .* )(?:paceline|node dist\/cli\/main\.js) ([^`\n]+?)(?:`|\s{2,}.*|\s+#.*|$)/gm;
+  const program = /(^|`|\$ |\| | exec .* )(?:paceline|node dist\/cli\/main\.js) /.source;
+  const command = new RegExp(`${program}([^\`\\n]+?)(?:\`|\\s{2,}.*|\\s+#.*|$)`, "gm");
   return [...whole.matchAll(command)].map(([, before, line]) => {
     // What follows a pipe or a redirection is the shell's; a word in capitals stands for a value.
     const own = line!.split(/\s[|>&]/)[0]!.trim();

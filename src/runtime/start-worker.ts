@@ -55,8 +55,8 @@ export interface WorkerParts extends RoleParts {
 
 /**
  * Starts a worker: it registers, trying until the coordinator is there, and registers again when it
- * has been given up. Where it was as it could not go on itself, `ended` rejects with the reason, unless
- * its coordinator serves one job after the other.
+ * has been given up. Where it was as it could not go on itself, `ended` rejects with the reason,
+ * unless its coordinator serves one job after the other.
  * @throws PacelineError `usage` where settings are wrong.
  */
 export async function startWorker(

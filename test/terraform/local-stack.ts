@@ -1,6 +1,7 @@
 /** The tasks of a stack as processes of this machine: in other places, and with less to do. */
 import assert from "node:assert/strict";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import {
   type Ended,
   freePort,
@@ -29,12 +30,7 @@ export async function localStack(
   await mkdir(place.path("bin"));
   const program = `#!/bin/sh\nexec '${process.execPath}' '${mainPath}' "$@"\n`;
   await writeFile(place.path("bin", "paceline"), program, { mode: 0o755 });
-  const read = (name: string) => readFile(place.path("certs", name), "utf8");
-  const secret: Record<string, string> = { token: "0123456789abcdef", ca: await read("ca.pem") };
-  for (const role of ["coordinator", "server", "worker", "admin"]) {
-    secret[role] = await read(`${role}.pem`);
-    secret[`${role}_key`] = await read(`${role}-key.pem`);
-  }
+  const secret = await secretOf(place.path("certs"));
   const here = {
     PATH: `${place.path("bin")}:${process.env.PATH}`,
     TMPDIR: place.folder,
@@ -89,4 +85,15 @@ export async function localStack(
       return place.start([], environmentFor(name, more), words).end(timeout * 1000);
     },
   };
+}
+
+/** The secret as deploy.sh puts it together. */
+async function secretOf(folder: string): Promise<Record<string, string>> {
+  const read = (name: string) => readFile(join(folder, name), "utf8");
+  const secret: Record<string, string> = { token: "0123456789abcdef", ca: await read("ca.pem") };
+  for (const role of ["coordinator", "server", "worker", "admin"]) {
+    secret[role] = await read(`${role}.pem`);
+    secret[`${role}_key`] = await read(`${role}-key.pem`);
+  }
+  return secret;
 }

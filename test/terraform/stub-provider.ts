@@ -1,12 +1,13 @@
 /**
  * A provider of Terraform that knows the schemas of AWS, or of Google Cloud, and nothing of either:
- * it answers the calls of plugin protocol 5 that `terraform validate`, and `terraform test` with a mocked provider, make.
- * Terraform itself holds the configuration against the schemas, and a mocked provider plans,
- * applies and reads without asking. It is reached by TF_REATTACH_PROVIDERS: nothing is installed.
+ * it answers the calls of plugin protocol 5 that `terraform validate`, and `terraform test` with a
+ * mocked provider, make. Terraform itself holds the configuration against the schemas, and a mocked
+ * provider plans, applies and reads without asking. It is reached by TF_REATTACH_PROVIDERS: nothing
+ * is installed.
  *
- * The schemas are aws-schemas.json and so on, see scripts/extract-provider-schemas.mjs: for each block its
- * arguments (a: name, type, and of r, o and c what is true of required, optional, computed) and
- * blocks (b: nesting n, fewest and most).
+ * The schemas are aws-schemas.json and so on, see scripts/extract-provider-schemas.mjs: for each
+ * block its arguments (a: name, type, and of r, o and c what is true of required, optional,
+ * computed) and blocks (b: nesting n, fewest and most).
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

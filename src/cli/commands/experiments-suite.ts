@@ -158,7 +158,7 @@ export async function carryOutSuite(
 
 async function showPlan(suite: Suite, { io, options }: SuiteCall): Promise<number> {
   const planned = await planSuite(suite);
-  const { problemsOfCells } = await import("../cell-checks.js");
+  const { problemsOfCells } = await import("./cell-checks.js");
   const own = withoutOptions(io.environment, places);
   const problems = await problemsOfCells(planned, suite.folder, own);
   const [first] = problems.values();

@@ -129,7 +129,7 @@ test("a full disk is told once, and lines that wait are written when there is ro
   assert.equal(await readFile(path, "utf8"), '{"a":1}\n{"b":2}\n{"c":3}\n{"d":4}\n');
 });
 
-test("a file that somebody removes is told once, and written anew once its folder is back", async () => {
+test("a file that is removed is told once, and written anew when its folder is back", async () => {
   const troubles: string[] = [];
   const writer = await JsonLinesWriter.open(path);
   writer.onTrouble = ({ message }) => troubles.push(message);

@@ -2,18 +2,18 @@
  * What `experiments run --dry-run` finds wrong with the cells that it would run: whatever `train
  * --dry-run` refuses of each, under the name and from the checkpoint that the suite would give it.
  */
-import { type PacelineError, toPacelineError } from "../errors.js";
-import type { Environment } from "../options/option-row.js";
-import { keyOfName, type OptionKey } from "../options/options.js";
-import { type Given, resolve } from "../options/resolve.js";
-import type { ResolvedOptions } from "../options/resolved-options.js";
-import { usableCores } from "../runtime/process/cores.js";
-import { demandPreparable } from "../runtime/run-preparation.js";
-import type { PlannedCell } from "../study/suite-book.js";
-import type { SuiteFolder } from "../study/suite-state.js";
-import { planRun } from "./commands/dry-run.js";
-import { findResumedRun } from "./resumed-run.js";
-import { demandStartable } from "./run-demands.js";
+import { type PacelineError, toPacelineError } from "../../errors.js";
+import type { Environment } from "../../options/option-row.js";
+import { keyOfName, type OptionKey } from "../../options/options.js";
+import { type Given, resolve } from "../../options/resolve.js";
+import type { ResolvedOptions } from "../../options/resolved-options.js";
+import { usableCores } from "../../runtime/process/cores.js";
+import { demandPreparable } from "../../runtime/run-preparation.js";
+import type { PlannedCell } from "../../study/suite-book.js";
+import type { SuiteFolder } from "../../study/suite-state.js";
+import { findResumedRun } from "../resumed-run.js";
+import { demandStartable } from "../run-demands.js";
+import { planRun } from "./dry-run.js";
 
 /** What is wrong, by the cell's name; nothing of cells that would not be trained. */
 export async function problemsOfCells(
