@@ -5,10 +5,10 @@
  * The link is measured by asking for the smallest and the largest chunk once in each step, while
  * it is computed: what the larger takes longer is its bytes' time, free of latency. The best of
  * several steps counts, since a busy computer makes a link seem slow and nothing makes it seem
- * fast. These pulls are to start no step, as those for an evaluation, so that no server takes one for
- * the beginning of a step; the replies carry a step of -1 and are thrown away. Codecs are measured on the
- * gradients of the largest chunk. What is taken depends on these times, so a run with `auto` has no
- * bits to repeat.
+ * fast. These pulls are for no step, as an evaluation's are, so that no server takes one for the
+ * beginning of a step; the replies carry a step of -1 and are thrown away. Codecs are measured on
+ * the gradients of the largest chunk. What is taken depends on these times, so a run with `auto`
+ * has no bits to repeat.
  */
 import { type Compression, uncompressed } from "../protocol/compression.js";
 import type { Chunk, Layout } from "../protocol/layout.js";

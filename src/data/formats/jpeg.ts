@@ -74,7 +74,7 @@ function frameOf(body: Buffer) {
 
 /** A picture with more is refused before it is unpacked. */
 export const pixelCountMax = 64 << 20;
-/** Of four components, each has 4 bytes of coefficients and 1 of samples; the rest is the result. */
+/** Each of four components has 4 bytes of coefficients and 1 of samples; the rest is the result. */
 const bytesPerPixelMax = 32;
 /** What jpeg-js refuses by itself; its own limits are below what is allowed here. */
 const limits = {
