@@ -18,7 +18,7 @@ import type {
   JobEventsRequest,
   Submission,
 } from "../../protocol/run-events.js";
-import { diskFiles, makeFolderDurably } from "../../store/files.js";
+import { diskFiles, makeFolderDurably, removeAsides } from "../../store/files.js";
 import { type KeptJob, queueLockName } from "../../store/queue-state.js";
 import { type FolderLock, lockFolder } from "../../store/runs/folder-lock.js";
 import { foreignLock } from "../../store/runs/run-directory.js";
@@ -97,6 +97,7 @@ export async function startServing(
   const lock = await lockFolder(runDir, queueLockName, diskFiles, foreignLock(settings));
   let serving: StartedServing | null = null;
   try {
+    await removeAsides(diskFiles, runDir).catch(() => undefined);
     const store = parts.store ?? folderServingStore(runDir);
     const queue = new JobQueue(await store.readQueue());
     serving = new StartedServing(settings, { ...parts, store }, queue, lock);
