@@ -78,6 +78,8 @@ export interface RunningServing {
   interrupt(reason: string): boolean;
   /** The present picture. */
   snapshot(): ServingSnapshot;
+  /** Resolves when all that the runs' folders were given is there, or could not be brought. */
+  flush(): Promise<void>;
   /** Stops listening and ends every session. */
   close(): Promise<void>;
 }
@@ -214,6 +216,10 @@ class StartedServing implements RunningServing, JobDesk {
         whyIdle: (role) => this.#whyIdle(role),
       },
     );
+  }
+
+  async flush(): Promise<void> {
+    await Promise.all([...this.#runs.values()].map((run) => run.flush()));
   }
 
   async close(): Promise<void> {
