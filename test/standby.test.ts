@@ -1,6 +1,7 @@
 /** Coordinators that stand by over an etcd: one leads, and where it ends another goes on. */
 import assert from "node:assert/strict";
 import { testWithEtcd } from "../dist/store/testing/real-etcd.js";
+import { SampleBucket } from "../dist/store/testing/sample-bucket.js";
 import { freePort, makePlace, until } from "./run-paceline.js";
 
 const work = [
@@ -71,5 +72,34 @@ testWithEtcd(
     const whole = await place.run(["train", ...work.slice(0, -1), "alone"]);
     assert.equal(whole.exitCode, 0, whole.err);
     assert.equal(await place.weights("led"), await place.weights("alone"));
+  },
+);
+
+testWithEtcd(
+  "a leader that is sent away leaves no line of a bucket behind",
+  async (context, etcd) => {
+    const bucket = await SampleBucket.start();
+    context.after(() => bucket.close());
+    const place = await makePlace(context, { train: 240 });
+    const environment = {
+      AWS_ENDPOINT_URL: bucket.url,
+      AWS_ACCESS_KEY_ID: "id",
+      AWS_SECRET_ACCESS_KEY: "secret",
+      AWS_REGION: "us-east-1",
+      AWS_EC2_METADATA_DISABLED: "true",
+    };
+    const port = String(await freePort());
+    const store = ["--store", `etcd://${etcd.endpoint}/test`, "--hand-over", "--port", port];
+    const there = ["--run-dir", "s3://place/runs"];
+    const leader = place.start(["coordinator", ...work, ...store, ...there], environment);
+    await leader.waitFor(/^coordinator listens on /m);
+    place.start(["server", "--coordinator", `127.0.0.1:${port}`, "--start-timeout", "60s"]);
+    const [told] = await leader.waitFor(/^.*Server 0 registered .*$/m);
+    const lines = () => bucket.text("place/runs/led/events.jsonl") ?? "";
+    // What is not asked for is sent a second later.
+    leader.kill("SIGTERM");
+    const left = await leader.end();
+    assert.equal(left.exitCode, 0, left.err);
+    assert.match(lines(), /Server 0 registered/, told);
   },
 );

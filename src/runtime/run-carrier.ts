@@ -218,6 +218,11 @@ export class RunCarrier {
     return first;
   }
 
+  /** Resolves when all that the run's folder was given is there, or could not be brought. */
+  async flush(): Promise<void> {
+    await this.#current?.directory.flush();
+  }
+
   /** Ends every session; a run that is on is left as it stands. */
   close(): void {
     this.host.close();

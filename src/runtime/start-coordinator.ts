@@ -50,6 +50,8 @@ export interface RunningCoordinator {
   memberExited(exit: MemberExited): void;
   /** The present picture. */
   snapshot(): CoordinatorSnapshot;
+  /** Resolves when all that the run's folder was given is there, or could not be brought. */
+  flush(): Promise<void>;
   /** Stops listening and ends every session. */
   close(): Promise<void>;
 }
@@ -166,6 +168,10 @@ class StartedCoordinator implements RunningCoordinator {
 
   snapshot(): CoordinatorSnapshot {
     return this.#carrier.host.snapshot();
+  }
+
+  flush(): Promise<void> {
+    return this.#carrier.flush();
   }
 
   async close(): Promise<void> {

@@ -68,11 +68,12 @@ test("what an earlier program kept of its term is read", async () => {
 
 test("a torn write beside the file is not what is read", async () => {
   await writeCoordinatorState(folder, state);
-  await writeFile(join(folder, ".coordinator.json.tmp"), '{"format":1,"term":9');
+  const torn = ".coordinator.json-0123abcd.tmp";
+  await writeFile(join(folder, torn), '{"format":1,"term":9');
   assert.deepEqual(await readCoordinatorState(folder), state);
   await writeCoordinatorState(folder, { ...state, term: 5 });
   assert.equal((await readCoordinatorState(folder))?.term, 5);
-  assert.deepEqual(await readdir(folder), ["coordinator.json"]);
+  assert.deepEqual(await readdir(folder), [torn, "coordinator.json"]);
 });
 
 const wrong: readonly (readonly [what: string, text: string, says: RegExp])[] = [

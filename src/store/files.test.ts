@@ -117,3 +117,29 @@ test("whichever verb fails, an atomic write leaves the old text or the new", asy
     assert.equal(text, failing < 5 ? "old" : "new");
   }
 });
+
+test("one that slept over a write tears nothing that another has written meanwhile", async () => {
+  const path = join(folder, "result.json");
+  let wake = () => {};
+  const asleep = new Promise<void>((resolve) => {
+    wake = resolve;
+  });
+  let sleeps = () => {};
+  const sleeping = new Promise<void>((resolve) => {
+    sleeps = resolve;
+  });
+  const files = aroundFiles(diskFiles, async (verb, _path, action) => {
+    if (verb === "rename a file to") throw new PacelineError("refused", "it leads no longer");
+    if (verb !== "write") return action();
+    sleeps();
+    await asleep;
+    return action();
+  });
+  const late = writeTextAtomically(files, path, "late");
+  await sleeping;
+  await writeTextAtomically(diskFiles, path, "what the one that leads has written");
+  wake();
+  await assert.rejects(late, { code: "refused" });
+  assert.equal(await readFile(path, "utf8"), "what the one that leads has written");
+  assert.deepEqual(await readdir(folder), ["result.json"]);
+});

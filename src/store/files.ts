@@ -4,6 +4,7 @@
  * failing write can be tried without a failing disk.
  */
 import { isUtf8 } from "node:buffer";
+import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
@@ -199,10 +200,27 @@ export async function makeFolderDurably(files: Files, path: string): Promise<voi
 }
 
 /**
+ * A name beside a file, of this writer alone. One that slept while another replaced the file so has
+ * nothing of the other's in hand when it wakes.
+ * @param ending "tmp" where who has the folder's lock writes, and removes what is left.
+ */
+export function asideOf(path: string, ending: "tmp" | "part" = "tmp"): string {
+  const ownMark = randomBytes(4).toString("hex");
+  return join(dirname(path), `.${basename(path)}-${ownMark}.${ending}`);
+}
+
+/** Removes what killed processes have left beside the files of a folder that is this one's now. */
+export async function removeAsides(files: Files, folder: string): Promise<void> {
+  for (const name of (await files.list(folder)) ?? []) {
+    if (/^\..+-[0-9a-f]{8}\.tmp$/.test(name)) await files.remove(join(folder, name));
+  }
+}
+
+/**
  * Replaces a small text file so that a reader or a crash meets the old text or the new, never half.
  */
 export async function writeTextAtomically(files: Files, path: string, text: string): Promise<void> {
-  const aside = join(dirname(path), `.${basename(path)}.tmp`);
+  const aside = asideOf(path);
   try {
     const file = await files.create(aside);
     try {

@@ -3,6 +3,7 @@
  * --serve the jobs that are submitted.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { demandDataFolder } from "../../data/data-folder.js";
 import { PacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
@@ -26,7 +27,14 @@ import { onSignals, signalExitCode } from "../signals.js";
 /** What is interrupted by a signal; true if it was the first time. */
 interface Interrupted {
   interrupt(reason: string): boolean;
+  flush(): Promise<void>;
 }
+
+/** Ends this process, for another to go on, once what it has told a run's folder is there. */
+type Leave = (running: Pick<Interrupted, "flush">) => void;
+
+/** So long a folder that is in a bucket may take to get what it lacks. */
+const flushMsMax = 2000;
 
 /**
  * Runs the command; resolves to the exit code.
@@ -89,9 +97,11 @@ async function standing(options: ResolvedOptions, io: CoordinatorIo): Promise<nu
   });
   let isDone = false;
   // What is kept is enough to go on with at any moment, and without the lead nothing is written.
-  const leave = async (): Promise<void> => {
+  const leave = async (running: Pick<Interrupted, "flush">): Promise<void> => {
+    if (isDone) return;
     isDone = true;
     io.stderr.write("leaves the lead to another coordinator\n");
+    await Promise.race([running.flush(), sleep(flushMsMax)]);
     await lead.resign();
     process.exit(0);
   };
@@ -119,8 +129,7 @@ interface Elected {
   readonly states: CoordinatorStates;
   /** The run is over and its folder is whole. */
   readonly onEnded: () => void;
-  /** Ends this process, for another to go on. */
-  readonly leave: (() => void) | undefined;
+  readonly leave: Leave | undefined;
 }
 
 async function one(
@@ -215,11 +224,11 @@ async function serve(
  * The first signal interrupts, the second ends the process.
  * @param leave what SIGTERM does instead.
  */
-function stopsOnSignals(running: Interrupted, leave?: () => void) {
+function stopsOnSignals(running: Interrupted, leave?: Leave) {
   let last: NodeJS.Signals = "SIGINT";
   const release = onSignals((signal) => {
     last = signal;
-    if (signal === "SIGTERM" && leave !== undefined) return leave();
+    if (signal === "SIGTERM" && leave !== undefined) return leave(running);
     if (!running.interrupt(signal)) process.exit(signalExitCode(signal));
   });
   return { release, exitCode: () => signalExitCode(last) };

@@ -79,6 +79,11 @@ export class JobRun implements Seat {
     return this.#carrier?.run ?? null;
   }
 
+  /** Resolves when all that its folder was given is there, or could not be brought. */
+  async flush(): Promise<void> {
+    await this.#carrier?.flush();
+  }
+
   get wants(): Needs {
     const { workers, servers } = this.#job;
     if (this.run === null) return { workers, servers };

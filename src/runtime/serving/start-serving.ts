@@ -18,7 +18,7 @@ import type {
   JobEventsRequest,
   Submission,
 } from "../../protocol/run-events.js";
-import { diskFiles, makeFolderDurably } from "../../store/files.js";
+import { diskFiles, makeFolderDurably, removeAsides } from "../../store/files.js";
 import { type KeptJob, queueLockName } from "../../store/queue-state.js";
 import { type FolderLock, lockFolder } from "../../store/runs/folder-lock.js";
 import { foreignLock } from "../../store/runs/run-directory.js";
@@ -78,6 +78,8 @@ export interface RunningServing {
   interrupt(reason: string): boolean;
   /** The present picture. */
   snapshot(): ServingSnapshot;
+  /** Resolves when all that the runs' folders were given is there, or could not be brought. */
+  flush(): Promise<void>;
   /** Stops listening and ends every session. */
   close(): Promise<void>;
 }
@@ -97,6 +99,7 @@ export async function startServing(
   const lock = await lockFolder(runDir, queueLockName, diskFiles, foreignLock(settings));
   let serving: StartedServing | null = null;
   try {
+    await removeAsides(diskFiles, runDir).catch(() => undefined);
     const store = parts.store ?? folderServingStore(runDir);
     const queue = new JobQueue(await store.readQueue());
     serving = new StartedServing(settings, { ...parts, store }, queue, lock);
@@ -215,6 +218,10 @@ class StartedServing implements RunningServing, JobDesk {
         whyIdle: (role) => this.#whyIdle(role),
       },
     );
+  }
+
+  async flush(): Promise<void> {
+    await Promise.all([...this.#runs.values()].map((run) => run.flush()));
   }
 
   async close(): Promise<void> {

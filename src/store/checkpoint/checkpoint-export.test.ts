@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import fc from "fast-check";
 import { PacelineError } from "../../errors.js";
@@ -213,6 +213,15 @@ test("a file that is there is not replaced, least of all a checkpoint's own", as
     code: "usage",
     message: /there is no folder .*none; make it first or choose another --out/,
   });
+});
+
+test("what an export has left that was killed goes with the next to its name", async () => {
+  const path = await write();
+  const names = [`.${basename(out)}-0123abcd.part`, ".other.safetensors-0123abcd.part"];
+  for (const name of names) await writeFile(join(folder, name), "half");
+  await exportCheckpoint({ path, out, kind: "f32" }, demandsOf);
+  const expected = [names[1]!, basename(out), "checkpoints"].sort();
+  assert.deepEqual((await readdir(folder)).sort(), expected);
 });
 
 test("a disk that fails at any moment leaves no file", async () => {

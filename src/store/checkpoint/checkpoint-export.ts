@@ -9,7 +9,7 @@
 import { basename, dirname, join } from "node:path";
 import { PacelineError } from "../../errors.js";
 import type { PlacedTensor } from "../../protocol/layout.js";
-import { diskFiles, type Files } from "../files.js";
+import { asideOf, diskFiles, type Files } from "../files.js";
 import { orMissing, readWeights } from "./checkpoint.js";
 import { type DemandsOf, demandOwnModel, valueFault } from "./checkpoint-check.js";
 import { readManifest } from "./checkpoint-folder.js";
@@ -147,7 +147,8 @@ async function writeWhole(
   files: Files,
   produce: (write: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
 ): Promise<number> {
-  const aside = join(dirname(out), `.${basename(out)}.tmp`);
+  await removeParts(out, files);
+  const aside = asideOf(out, "part");
   let written = 0;
   try {
     const file = await files.create(aside);
@@ -167,4 +168,13 @@ async function writeWhole(
   }
   await files.syncFolder(dirname(out));
   return written;
+}
+
+/** What exports to this name have left that were killed; one that is under way then fails. */
+async function removeParts(out: string, files: Files): Promise<void> {
+  const begins = `.${basename(out)}-`;
+  for (const name of (await files.list(dirname(out))) ?? []) {
+    const isLeft = name.startsWith(begins) && /^[0-9a-f]{8}\.part$/.test(name.slice(begins.length));
+    if (isLeft) await files.remove(join(dirname(out), name));
+  }
 }

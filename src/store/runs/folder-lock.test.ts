@@ -37,6 +37,16 @@ test("a folder has one writer at a time, who is named to the others", async () =
   assert.deepEqual(await readdir(folder), []);
 });
 
+test("who has a folder removes what was left beside its files, and nothing else", async () => {
+  const others = [".model.safetensors-0123abcd.part", ".notes.tmp", "x-0123abcd.tmp"];
+  const left = [".config.yaml-0123abcd.tmp", ".result.json-ffffffff.tmp"];
+  for (const name of [...others, ...left]) await writeFile(join(folder, name), "");
+  await (await lockFolder(folder, "scores.lock")).release();
+  assert.deepEqual((await readdir(folder)).sort(), [...others, ...left].sort());
+  await (await lockFolder(folder)).release();
+  assert.deepEqual((await readdir(folder)).sort(), others);
+});
+
 test("of many that come at once one has the folder, also where a dead one had it", async () => {
   const { pid } = spawnSync(process.execPath, ["-e", ""]);
   for (const isStale of [false, true]) {

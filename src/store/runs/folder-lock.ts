@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PacelineError } from "../../errors.js";
 import { isMissing } from "../file-errors.js";
-import { diskFiles, type Files, readWhole } from "../files.js";
+import { diskFiles, type Files, readWhole, removeAsides } from "../files.js";
 import { lives, processStart } from "../process-life.js";
 import type { FolderOwner } from "./folder-owner.js";
 
@@ -53,7 +53,11 @@ export async function lockFolder(
   const since = new Date().toISOString();
   const text = `${JSON.stringify({ pid, host: hostname(), start, since })}\n`;
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
-    if (await files.claimFile(path, text)) return { release: () => giveUp(path, text, files) };
+    if (await files.claimFile(path, text)) {
+      // Of a lock by another name the folder's files are not.
+      if (name === lockName) await removeAsides(files, folder).catch(() => undefined);
+      return { release: () => giveUp(path, text, files) };
+    }
     const refusal = await refusalOf(folder, name, files, foreign);
     if (refusal !== null) throw new PacelineError("usage", refusal);
     if (!(await removeStale(folder, name, files, foreign))) await sleep(lookIntervalMs);

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { PacelineError } from "../../errors.js";
-import type { Files } from "../../store/files.js";
+import { asideOf, type Files } from "../../store/files.js";
 import { demandComparable } from "../group-results.js";
 import type { StudyResult } from "../study-result.js";
 import type { Chart } from "./chart.js";
@@ -141,7 +141,7 @@ function fileName(text: string): string {
 
 /** Readers meet the old chart or the new one, never half. */
 async function writeWhole(files: Files, path: string, bytes: Uint8Array): Promise<void> {
-  const aside = `${path}.tmp`;
+  const aside = asideOf(path, "part");
   try {
     const file = await files.create(aside);
     try {
