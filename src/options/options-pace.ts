@@ -1,4 +1,5 @@
 /** Rows of the group "pace": how tightly workers keep it. */
+import { autoGroups } from "../core/sync/group.js";
 import { localStepsMax, outerRanges } from "../core/sync/local.js";
 import { defaultMode, modes } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
@@ -162,6 +163,18 @@ export const paceRows: OptionRows<PaceOptions> = {
     group: "pace",
     commands: runCommands,
     onlyWith: modesWith("grace"),
+  },
+  groups: {
+    name: "groups",
+    type: orWord(autoGroups, whole(1, workersMax, "groups")),
+    default: autoGroups,
+    unit: "groups",
+    sentence:
+      "into how many groups of like speed workers are divided; auto has those together whose " +
+      "steps take at most 1.5 times as long as those of the fastest of them",
+    group: "pace",
+    commands: runCommands,
+    onlyWith: modesWith("groups"),
   },
   localSteps: {
     name: "local-steps",
