@@ -41,14 +41,21 @@ const onlyScaled = { key: "stalenessRule", values: ["scale", "scale+reject"] } a
 const onlyFree = { key: "outerOptimizer", values: outerOptimizers.filter(isFreeOuter) } as const;
 const onlyRejecting = { key: "stalenessRule", values: ["reject", "scale+reject"] } as const;
 
+const modeNames = choice(
+  modes().map(({ name }) => name),
+  modeAliases,
+);
+/** A word may have parameters, which are taken apart before it is read (mode-words.ts). */
+const modeChoice: typeof modeNames = {
+  ...modeNames,
+  schema: { anyOf: [modeNames.schema, { type: "string", pattern: "^[a-z-]+:.+$" }] },
+};
+
 /** How tightly workers keep pace. */
 export const paceRows: OptionRows<PaceOptions> = {
   mode: {
     name: "mode",
-    type: choice(
-      modes().map(({ name }) => name),
-      modeAliases,
-    ),
+    type: modeChoice,
     default: defaultMode,
     sentence: modeSentence,
     group: "pace",
