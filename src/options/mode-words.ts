@@ -1,7 +1,7 @@
 /**
  * A mode with its parameters in one word: `quorum:3,grace=auto` says what `--mode quorum --quorum 3
  * --grace auto` says, `ssp:2`, `k-of-n:1` and `dssp:1-6` likewise. Values without a name are of the
- * mode's settings in their order. In a plan they stand before the length: `bsp:25%,quorum:3:50%,asp`.
+ * mode's settings in their order. In a plan they stand before the length: `bsp:25%,ssp:3:50%,asp`.
  *
  * Such a word is taken apart where it is read, and its parameters count as said in the same place,
  * so what is stronger or weaker there is as for options of their own.

@@ -319,7 +319,10 @@ function isNamed({ steps }: AloneUpdate): (one: Contribution) => boolean {
   return ({ incarnation, step }) => step <= (steps.get(incarnation) ?? -1);
 }
 
-/** What an update of late pushes alone, or of a group's, at this place in the decider's order, has for a step. */
+/**
+ * What an update of late pushes alone, or of a group's, at this place in the decider's order, has
+ * for a step.
+ */
 function aloneMark(seq: number): number {
   return -1 - seq;
 }

@@ -49,7 +49,7 @@ test("who leaves is in no group, who comes is alone, and another primary begins 
   assert.deepEqual(groups.of(view), [[10], [11], [12]]);
 });
 
-test("what is held of one group is an update, whoever of another waits", () => {
+test("what is held of one group is an update, and waits for none of another", () => {
   const [groups, view] = [new WorkerGroups(), viewOf([0, 1, 2])];
   for (let turn = 0; turn < 3; turn++) round(groups, view, [10, 50, 11]);
   const decider = new ChunkState(0, { generation: 0, phaseFromStep: 0 });
