@@ -12,7 +12,7 @@ import type { RunSpec } from "../protocol/run-spec.js";
 import type { View, ViewServer } from "../protocol/view.js";
 import type { Transport } from "../transport/transport.js";
 import type { ChunkStore } from "./chunk-store.js";
-import type { Clock } from "./clock.js";
+import type { Clock, Timer } from "./clock.js";
 import type { EffectLoop } from "./effect-loop.js";
 import type { KeptCopies } from "./kept-copies.js";
 import type { NormWatch } from "./norm-watch.js";
@@ -64,6 +64,8 @@ export interface ServedRun {
   readonly overflown: Set<number>;
   /** The last that was heard of. */
   view: View | null;
+  /** When its machine asked to be woken; null before it did. */
+  wake: Timer | null;
 }
 
 /** A message whose payload is on its way; null where there is nothing to be kept of it. */

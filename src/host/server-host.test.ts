@@ -60,6 +60,8 @@ function served(compression: RunSpec["compression"] = topkPushes): {
   readonly heard: HeardTerm;
   /** What it does with links to other servers. */
   readonly links: readonly string[];
+  /** Delays for which it has asked to be woken, but those that it has taken back. */
+  readonly wakes: ReadonlySet<{ readonly delayMs: number }>;
   peer(): Peer;
 } {
   const spec = { ...sampleSpec, compression };
@@ -70,9 +72,15 @@ function served(compression: RunSpec["compression"] = topkPushes): {
     links.push(`opened to ${address}`);
     return { peer: address, send: () => {}, close: () => void links.push("closed") };
   };
+  const wakes = new Set<{ readonly delayMs: number }>();
+  const after = (delayMs: number) => {
+    const timer = { delayMs };
+    wakes.add(timer);
+    return { cancel: () => void wakes.delete(timer) };
+  };
   const host = new ServerHost({
     transport,
-    clock: { nowMs: () => 0, after: () => ({ cancel: () => {} }) },
+    clock: { nowMs: () => 0, after },
     ...{ index: 0, heard, openArena: () => new Arena(30_000), kernels: "scalar" as const },
     layoutOf: () => layout,
     onStop: () => {},
@@ -110,7 +118,7 @@ function served(compression: RunSpec["compression"] = topkPushes): {
     coordinator.answers.map(({ kind }) => kind),
     ["loaded", "loaded"],
   );
-  return { host, heard, links, peer };
+  return { host, heard, links, wakes, peer };
 }
 
 const push: Partial<ChunkHeader> = {
@@ -160,6 +168,19 @@ test("a push whose codec or bytes are wrong is refused with what is wrong", () =
   send(topk, good);
   assert.equal(answers[0]?.outcome, "applied");
   assert.equal(answers[0]?.version, 1);
+});
+
+test("a machine that is to be woken is not once its job is over", () => {
+  const { host, wakes, peer } = served();
+  const protocol = { mode: "quorum", quorumSize: 1, grace: 250 };
+  const workers = [5, 6].map((incarnation, rank) => ({ rank, incarnation, fromStep: 0 }));
+  host.onMessage({ type: "view", view: { ...viewOf(2, [0, 0]), protocol, workers } });
+  const { send, answers } = peer();
+  send({ ...push, fence: 2, codec: table.named("topk").id }, encoded("topk"));
+  assert.deepEqual(answers, [], "the grace for the other worker is not over");
+  assert.deepEqual([...wakes], [{ delayMs: 250 }]);
+  host.close();
+  assert.equal(wakes.size, 0);
 });
 
 test("what a channel leaves half sent is given back, and a new channel goes on", () => {

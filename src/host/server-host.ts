@@ -118,6 +118,7 @@ export class ServerHost {
   close(): void {
     for (const channel of this.#channels.values()) channel.close();
     this.#channels.clear();
+    this.#job?.wake?.cancel();
     this.#job?.loop.end();
     this.#job?.inbox.close();
     this.#job = null;
@@ -156,7 +157,7 @@ export class ServerHost {
         ...{ spec, arena, layout, shard, loop, store, codecs, replies, overflown, inbox },
         copies: new KeptCopies(store),
         norms: normWatchOf(spec, this.#parts.index, store),
-        view: null,
+        ...{ view: null, wake: null },
       };
       this.#job = job;
       this.#updateMs = 0;
@@ -403,9 +404,8 @@ export class ServerHost {
         this.#sendEntry(job, effect);
         break;
       case "wake":
-        this.#parts.clock.after(effect.afterMs, () => {
-          if (this.#job === job) this.#step({ type: "woken" });
-        });
+        job.wake?.cancel();
+        job.wake = this.#parts.clock.after(effect.afterMs, () => this.#step({ type: "woken" }));
         break;
       case "tell":
         job.inbox.tell(effect.server, effect.header);

@@ -40,6 +40,7 @@ const ranges: Readonly<Record<string, Ends>> = {
   "backup-workers": wholeEnds(0, 1023),
   "staleness-min": wholeEnds(0, 1_000_000),
   quorum: wholeEnds(1, 1024),
+  groups: wholeEnds(1, 1024),
   "delay-bound": wholeEnds(1, 1_000_000),
   "staleness-scale": closed(0, 1000),
   "staleness-floor": closed(0, 1),

@@ -1,4 +1,5 @@
 /** Rows of the group "pace": how tightly workers keep it. */
+import { autoGroups } from "../core/sync/group.js";
 import { localStepsMax, outerRanges } from "../core/sync/local.js";
 import { defaultMode, modes } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
@@ -40,14 +41,21 @@ const onlyScaled = { key: "stalenessRule", values: ["scale", "scale+reject"] } a
 const onlyFree = { key: "outerOptimizer", values: outerOptimizers.filter(isFreeOuter) } as const;
 const onlyRejecting = { key: "stalenessRule", values: ["reject", "scale+reject"] } as const;
 
+const modeNames = choice(
+  modes().map(({ name }) => name),
+  modeAliases,
+);
+/** A word may have parameters, which are taken apart before it is read (mode-words.ts). */
+const modeChoice: typeof modeNames = {
+  ...modeNames,
+  schema: { anyOf: [modeNames.schema, { type: "string", pattern: "^[a-z-]+:.+$" }] },
+};
+
 /** How tightly workers keep pace. */
 export const paceRows: OptionRows<PaceOptions> = {
   mode: {
     name: "mode",
-    type: choice(
-      modes().map(({ name }) => name),
-      modeAliases,
-    ),
+    type: modeChoice,
     default: defaultMode,
     sentence: modeSentence,
     group: "pace",
@@ -162,6 +170,18 @@ export const paceRows: OptionRows<PaceOptions> = {
     group: "pace",
     commands: runCommands,
     onlyWith: modesWith("grace"),
+  },
+  groups: {
+    name: "groups",
+    type: orWord(autoGroups, whole(1, workersMax, "groups")),
+    default: autoGroups,
+    unit: "groups",
+    sentence:
+      "into how many groups of like speed workers are divided; auto has those together whose " +
+      "steps take at most 1.5 times as long as those of the fastest of them",
+    group: "pace",
+    commands: runCommands,
+    onlyWith: modesWith("groups"),
   },
   localSteps: {
     name: "local-steps",

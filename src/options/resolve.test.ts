@@ -210,7 +210,7 @@ describe("refusals name the place, the value and the remedy", () => {
     [
       { environment: { SERVER_MODE: "bps" } },
       "SERVER_MODE=bps is unknown (did you mean bsp?); " +
-        "write bsp, ssp, dssp, asp, ringmaster, k-of-n, quorum, local or local-async",
+        "write bsp, ssp, dssp, asp, ringmaster, k-of-n, quorum, group, local or local-async",
     ],
     [
       { file: file({ engine: "atuo" }) },

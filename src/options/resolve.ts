@@ -7,6 +7,7 @@
 import { PacelineError } from "../errors.js";
 import { withoutSecret } from "../store/remote/remote-store.js";
 import { didYouMean } from "../suggest.js";
+import { environmentWithoutModeWords, withoutModeWords } from "./mode-words.js";
 import type { CommandName, Environment, OptionRow } from "./option-row.js";
 import {
   environmentName,
@@ -76,7 +77,7 @@ interface Found {
 
 /** Resolves every option; those that the command does not take have their defaults. */
 export function resolve(command: CommandName, written: Given): Resolution {
-  const given = withoutOldPace(command, withRules(command, written));
+  const given = withoutOldPace(command, withRules(command, takenApart(command, written)));
   const options: Record<string, unknown> = {};
   const origins: Record<string, Origin> = {};
   const taken = new Set(keysOf(command));
@@ -91,6 +92,24 @@ export function resolve(command: CommandName, written: Given): Resolution {
   const resolution = { options, origins } as unknown as Resolution;
   for (const key of taken) demandEffect(key, resolution);
   return resolution;
+}
+
+/** What was said, with the parameters that stand in a mode's word as options of their own. */
+function takenApart(command: CommandName, given: Given): Given {
+  const { flags, set, environment, file } = given;
+  return {
+    ...given,
+    ...(flags && { flags: withoutModeWords(flags, (key) => `--${rowOf(key).name}`) }),
+    ...(set && { set: withoutModeWords(set, (key) => `--set ${rowOf(key).name}`) }),
+    ...(environment && { environment: environmentWithoutModeWords(command, environment) }),
+    ...(file && { file: { ...file, values: fileWithoutModeWords(file) } }),
+  };
+}
+
+function fileWithoutModeWords({ path, values }: NonNullable<Given["file"]>): FileValues {
+  const shown = (key: OptionKey) => `${rowOf(key).name} in ${path}`;
+  const plain = withoutModeWords(values, shown);
+  return values.when === undefined ? plain : Object.assign(plain, { when: values.when });
 }
 
 /** What was said, with the values of those rules of the file whose match holds. */

@@ -60,6 +60,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   demandBackups(options, protocols);
   demandQuorum(options, protocols);
   demandBounds(options, protocols);
+  demandGroups(options, protocols);
   return {
     ...filled(runFields, options),
     run: facts.run,
@@ -168,7 +169,9 @@ function demandReducible({ reduce, compress }: RunSettings, protocols: readonly 
   const apart = protocols.find((protocol) => paceOf(protocol).globalStep !== "step");
   if (apart !== undefined) {
     const where = protocols.length > 1 ? `${apart.mode} in the plan` : `--mode ${apart.mode}`;
-    const sentence = `${asked} with ${where}: its pushes are applied one by one`;
+    const isSome = paceOf(apart).globalStep === "update";
+    const what = isSome ? "an update is of some workers" : "its pushes are applied one by one";
+    const sentence = `${asked} with ${where}: ${what}`;
     throw usage(`${sentence}, so that none is left out; write --mode bsp, or --reduce mean`);
   }
   const { codec } = compress;
@@ -186,7 +189,8 @@ function demandPolicy(
   if (stragglerPolicy === "none") return;
   const asked = `--straggler-policy ${stragglerPolicy}`;
   const steps = protocols.map((protocol) => paceOf(protocol).globalStep);
-  const isLeft = steps.lastIndexOf("push") > steps.indexOf("step") && steps.includes("step");
+  const lastApart = steps.findLastIndex((step) => step !== "step");
+  const isLeft = lastApart > steps.indexOf("step") && steps.includes("step");
   if (stragglerPolicy === "greedy" && !isLeft) {
     const sentence = `${asked} leaves the synchronous part of a plan for what follows it`;
     throw usage(`${sentence}; write --plan such as bsp:50%,asp, or --straggler-policy elastic`);
@@ -231,6 +235,23 @@ function demandQuorum(
   if (found === undefined) return;
   const asked = `--quorum ${quorum} with ${workers.max} workers`;
   const sentence = `${asked}: a step of mode ${found.mode} would never have as many`;
+  throw usage(`${sentence}; write ${workers.max} or less, or raise --workers`);
+}
+
+/** A group has a worker, and of updates nobody knows in advance how many a limit leaves. */
+function demandGroups(
+  { groups, workers, maxSteps }: RunSettings,
+  protocols: readonly Protocol[],
+): void {
+  const found = protocols.find((protocol) => "groups" in protocol);
+  if (found === undefined) return;
+  if (maxSteps !== null) {
+    const sentence = `--max-steps ${maxSteps} with mode ${found.mode}: how many updates its groups`;
+    throw usage(`${sentence} make of the work follows their speed; say by --epochs how long it is`);
+  }
+  if (groups === "auto" || groups <= workers.max) return;
+  const asked = `--groups ${groups} with ${workers.max} workers`;
+  const sentence = `${asked}: some groups of mode ${found.mode} would have none`;
   throw usage(`${sentence}; write ${workers.max} or less, or raise --workers`);
 }
 

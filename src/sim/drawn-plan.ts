@@ -14,7 +14,16 @@ import { Random } from "../random.js";
 import type { Fault } from "./fault-plan.js";
 
 /** Modes that a run may switch between. */
-const switchable = ["bsp", "ssp", "asp", "ringmaster", "k-of-n", "quorum", "dssp"] as const;
+const switchable = [
+  "bsp",
+  "ssp",
+  "asp",
+  "ringmaster",
+  "k-of-n",
+  "quorum",
+  "dssp",
+  "group",
+] as const;
 
 /** What modes that somebody asks for are made with. */
 export const switchedSettings: PaceSettings = {
@@ -26,6 +35,7 @@ export const switchedSettings: PaceSettings = {
     quorumSize: 2,
     stalenessMin: 0,
     grace: "auto",
+    groups: "auto",
     localSteps: 1,
     outerOptimizer: "average",
   },

@@ -14,7 +14,7 @@ import {
 } from "../protocol/compression.js";
 import { localStepsOf, outerOptimizers } from "../protocol/local/local-steps.js";
 import type { Reduce } from "../protocol/reduction.js";
-import { type Feed, feeds, type RunSpec, runFields } from "../protocol/run-spec.js";
+import { type Feed, feeds, type Protocol, type RunSpec, runFields } from "../protocol/run-spec.js";
 import { scheduleFields } from "../protocol/schedule-spec.js";
 import { defaultsOf } from "../protocol/spec-option.js";
 import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
@@ -167,7 +167,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     ...{ epochs, batchSize, chunkValues: isLong ? 200 + random.below(400) : 4 + random.below(10) },
     ...{ virtualNodes: 4, loadBound: random.below(2) === 0 ? null : 1.25 },
     ...{ compression, evaluateEvery: cadence(), checkpointEvery: cadence(), threads: 1 },
-    maxSteps: random.below(4) === 0 ? 1 + random.below(isLong ? 100 : 20) : null,
+    maxSteps: limitOf(random.below(4) === 0 ? 1 + random.below(isLong ? 100 : 20) : null, protocol),
     reduce: robustOr(oneOf(["mean", "mean", "sum"] as const), {
       mode,
       seed,
@@ -182,7 +182,9 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
 /** Settings that came later, each with a stream of its own. */
 function drawApart(mode: string, seed: number) {
   const drawnQuorum = drawQuorum(new Random("quorum", mode, seed));
-  return { ...drawnQuorum, stalenessMin: 0, ...drawLocal(new Random("local steps", mode, seed)) };
+  const groups = (["auto", "auto", 1, 2, 3] as const)[new Random("groups", mode, seed).below(5)]!;
+  const drawnLocal = drawLocal(new Random("local steps", mode, seed));
+  return { ...drawnQuorum, groups, stalenessMin: 0, ...drawnLocal };
 }
 
 function drawQuorum(random: Random): Pick<PaceSettings, "quorumSize" | "grace"> {
@@ -202,6 +204,11 @@ function drawLocal(random: Random) {
 /** Who is sent its examples takes no local steps. */
 function feedOf(drawn: Feed, isLocal: boolean): Feed {
   return isLocal && drawn === "central" ? "leased" : drawn;
+}
+
+/** Of updates nobody knows in advance how many a limit leaves. */
+function limitOf(drawn: number | null, protocol: Protocol): number | null {
+  return paceOf(protocol).globalStep === "update" ? null : drawn;
 }
 
 /** Where the gradients of a step are put in order as a whole: by what a few can't carry off. */

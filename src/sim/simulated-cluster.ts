@@ -22,6 +22,7 @@ import type { KeptCheckpoints } from "./kept-checkpoints.js";
 import type { SavedCheckpoint } from "./saved-checkpoint.js";
 import {
   type MemberSurroundings,
+  type OnApplied,
   pidOf,
   type SimulatedMember,
   SimulatedServer,
@@ -286,7 +287,8 @@ export class SimulatedCluster {
     const { nowMs } = this.#time;
     this.#events.push(event);
     this.#eventsMs.push(nowMs);
-    if (event.kind === "checkpoint" && event.step > this.#progress.step) {
+    const isOfStep = event.kind === "checkpoint" || event.kind === "evaluation";
+    if (isOfStep && event.step > this.#progress.step) {
       this.#progress = { step: event.step, atMs: nowMs };
     }
     this.#watch.told(event);
@@ -333,11 +335,13 @@ export class SimulatedCluster {
     if (this.#members.get(`server-${index}`)?.process.isAlive === true) return;
     const process = this.#spawn(`server-${index}`);
     process.run(() => {
-      const server = new SimulatedServer(this.#around(process), index, (...applied) => {
+      const onApplied: OnApplied = (...applied) => {
         if (!process.isAlive) return;
         this.#watch.applied(process.name, ...applied);
         this.#watch.holds(process.name, server.host?.memory()?.slots ?? 0);
-      });
+      };
+      const onLog = (text: string) => this.#watch.logged(process.name, text);
+      const server = new SimulatedServer(this.#around(process), index, onApplied, onLog);
       this.#members.set(process.node, server);
     });
   }

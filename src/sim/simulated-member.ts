@@ -124,6 +124,9 @@ class ToldViews {
   }
 }
 
+/** A server has applied an entry, by which its chunk has these weights and this state. */
+export type OnApplied = (entry: Entry, generation: number, values: readonly Float32Array[]) => void;
+
 /** A server. */
 export class SimulatedServer implements SimulatedMember {
   readonly role = "server";
@@ -136,7 +139,8 @@ export class SimulatedServer implements SimulatedMember {
   constructor(
     around: MemberSurroundings,
     rank: number,
-    onApplied: (entry: Entry, generation: number, values: readonly Float32Array[]) => void,
+    onApplied: OnApplied,
+    onLog: (text: string) => void,
   ) {
     this.rank = rank;
     this.process = around.process;
@@ -144,7 +148,10 @@ export class SimulatedServer implements SimulatedMember {
     const { transport, process } = around;
     const address = process.node;
     const heard = new HeardTerm();
-    const log = (text: string) => process.note(text);
+    const log = (text: string) => {
+      process.note(text);
+      onLog(text);
+    };
     const accept = (channel: ChunkChannel) => this.host?.accept(channel) ?? refuseAll(channel);
     const open = () => {
       this.host = new ServerHost({

@@ -23,6 +23,11 @@ describe("the cells of a matrix", () => {
       "axes: {workers: [1, 4], mode: [sync, async]}",
       ["sync_1workers", "async_1workers", "sync_4workers", "async_4workers"],
     ],
+    [
+      "have a mode's parameters in their names",
+      'axes: {mode: [bsp, "quorum:2,grace=5ms", "ssp:1"]}',
+      ["sync_4workers", "quorum-2-grace-5ms_4workers", "ssp-1_4workers"],
+    ],
     ["without axes are one, of the defaults", "", ["sync_4workers"]],
     [
       "have a suffix for each option that varies beside mode and workers",

@@ -150,8 +150,8 @@ function cellOf(draft: Draft, run: number, naming: Naming): Cell {
   const rule = file.priority.find(({ value }) => matches(value.match, facts.print));
   if (rule !== undefined) used.add(rule);
   return {
-    name: `${cellName(facts, varying)}${repeat}`,
-    group: cellName(facts, ofGroup),
+    name: `${cellName(facts, varying, values.get("mode"))}${repeat}`,
+    group: cellName(facts, ofGroup, values.get("mode")),
     run,
     values,
     facts,
@@ -164,17 +164,30 @@ function cellOf(draft: Draft, run: number, naming: Naming): Cell {
 /**
  * `sync_4workers`, then `_<option><value>` for each of the options that vary beside these; what
  * can't stand in a file's name becomes a dash. A name that is too long ends in a checksum.
+ * @param word the mode as it was written, maybe with parameters: quorum:3.
  */
-export function cellName(facts: CellFacts, varying: readonly string[]): string {
+export function cellName(
+  facts: CellFacts,
+  varying: readonly string[],
+  word: string = facts.mode,
+): string {
   const { mode, workers, workersMin } = facts;
+  const [, parameters] = /^[^:]*:(.*)$/.exec(word) ?? [];
+  const shown =
+    parameters === undefined ? modeWord(mode) : `${modeWord(mode)}-${plain(parameters)}`;
   const elastic = workersMin > 1 ? `_min${workersMin}` : "";
   const suffixes = varying.map((name) => {
     const value = facts.print(name) === "" ? "none" : facts.print(name);
-    return `_${name}${value.replace(/[^A-Za-z0-9.]+/g, "-").replace(/^-+|-+$/g, "")}`;
+    return `_${name}${plain(value)}`;
   });
-  const name = `${modeWord(mode)}_${workers}workers${elastic}${suffixes.join("")}`;
+  const name = `${shown}_${workers}workers${elastic}${suffixes.join("")}`;
   if (name.length <= nameMax) return name;
   return `${name.slice(0, nameMax - 9)}_${sha256(name).slice(0, 8)}`;
+}
+
+/** What may stand in a file's name. */
+function plain(value: string): string {
+  return value.replace(/[^A-Za-z0-9.]+/g, "-").replace(/^-+|-+$/g, "");
 }
 
 /** Beside mode and workers, the options of axes and inclusions that are not the same everywhere. */

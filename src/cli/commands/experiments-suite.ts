@@ -8,6 +8,7 @@ import { basename } from "node:path";
 import { stringify } from "yaml";
 import { PacelineError, toPacelineError } from "../../errors.js";
 import { readConfigText, shippedMatrices } from "../../options/config-file.js";
+import { hasModeWords } from "../../options/mode-words.js";
 import type { Environment } from "../../options/option-row.js";
 import {
   environmentValue,
@@ -382,6 +383,7 @@ function resolvedOptions(
 /** A value as its type prints it; "none" stands for an empty list. */
 function canonical(key: OptionKey, text: string, place: string): string {
   const { name, type } = rowOf(key);
+  if (hasModeWords(key, text)) return text;
   const parsed = type.parse(type.separator !== undefined && text === "none" ? "" : text);
   if (!("problem" in parsed)) return type.print(parsed.value);
   const hint = didYouMean(text, type.choices ?? []);

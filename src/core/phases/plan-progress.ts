@@ -116,7 +116,7 @@ export class PlanProgress {
 
   /** Global steps less versions where pushes are counted; null where steps are. */
   get stepsAhead(): number | null {
-    return this.#pace.globalStep === "push" ? (this.#stand.stepsAhead ?? 0) : null;
+    return this.#pace.globalStep === "step" ? null : (this.#stand.stepsAhead ?? 0);
   }
 
   /** Examples of the run after which the phase ends; infinite where work does not end it. */
@@ -160,7 +160,7 @@ export class PlanProgress {
   leave(reason: string): boolean {
     if (this.#asked !== null) return false;
     const { place } = this.#stand;
-    const isNext = ({ protocol }: PlannedPhase) => paceOf(protocol).globalStep === "push";
+    const isNext = ({ protocol }: PlannedPhase) => paceOf(protocol).globalStep !== "step";
     const next = this.#spec.plan.slice(place + 1).find(isNext);
     if (next === undefined || this.#stand.leftAt !== null || this.isSyncDone) return false;
     const { protocol, lrFactor, momentum } = next;

@@ -191,6 +191,11 @@ export class ChunkState implements ChunkProgress {
     return [...this.#held.values()].some(({ step }) => step >= this.openStep);
   }
 
+  /** The contributions that are held. */
+  heldBy(): Contribution[] {
+    return [...this.#held.values()];
+  }
+
   /** When the contributions that are held came, ascending. */
   heldSince(): number[] {
     return [...this.#held.values()].map(({ cameMs }) => cameMs).sort((one, other) => one - other);

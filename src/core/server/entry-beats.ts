@@ -11,6 +11,7 @@
  */
 import { reduceOf } from "../../protocol/layout.js";
 import type { View } from "../../protocol/view.js";
+import type { GroupRule } from "../sync/pace.js";
 import type { ChunkCopies } from "./chunk-copies.js";
 import type { ChunkReplies } from "./chunk-replies.js";
 import type { ChunkState, Contribution } from "./chunk-state.js";
@@ -25,8 +26,9 @@ import type { Followers } from "./followers.js";
 import type { HeldChunks } from "./held-chunks.js";
 import type { ShardContext } from "./shard-context.js";
 import type { FoldedGradient } from "./shard-events.js";
-import { deciderChunk, type StepDecisions } from "./step-decisions.js";
+import { type AloneUpdate, deciderChunk, type StepDecisions } from "./step-decisions.js";
 import { StepTimes, untimed } from "./step-times.js";
+import { WorkerGroups } from "./worker-groups.js";
 
 /** What an entry is made of. */
 export interface EntryParts extends Pick<Entry, "marks" | "sealedStep" | "scale" | "staleness"> {
@@ -56,6 +58,8 @@ export class EntryBeats {
   readonly #decisions: StepDecisions;
   /** Of the decider, while it is led here. */
   readonly #times = new StepTimes();
+  /** The same. */
+  readonly #groups = new WorkerGroups();
   /** When this is to look again; null while it need not. */
   #wakeAtMs: number | null = null;
 
@@ -85,12 +89,21 @@ export class EntryBeats {
 
   /** The decider is led here, or is not: of who came to another nothing is known. */
   keepTimes(isDecider: boolean): void {
-    if (!isDecider) this.#times.forget();
+    if (isDecider) return;
+    this.#times.forget();
+    this.#groups.forget();
   }
 
   /** A contribution to a chunk's step has come. */
-  came(state: ChunkState, step: number): void {
-    if (state.index === deciderChunk) this.#times.came(step, this.#context.nowMs);
+  came(state: ChunkState, { rank, incarnation, step, cameMs }: Contribution): void {
+    if (state.index !== deciderChunk) return;
+    this.#times.came(step, cameMs);
+    const { pace, view } = this.#context;
+    if (pace.groups === null || view === null) return;
+    const pulse = state.pulseOf(rank);
+    this.#groups.came(incarnation, pulse?.pushedMs === cameMs ? pulse.tookMs : null);
+    if (!this.#groups.divide(pace.groups, view)) return;
+    this.#context.emit({ type: "log", level: "info", text: this.#groups.words(view) });
   }
 
   /** The time has come for which this wanted to be woken. */
@@ -109,10 +122,18 @@ export class EntryBeats {
     return allowed ? "" : `: ${reason}`;
   }
 
+  /** Who steps with whom, where workers do so in groups and the decider is led here. */
+  groupWords(view: View): string | null {
+    const { groups } = this.#context.pace;
+    const isDecider = this.#chunks.leading(deciderChunk) !== null;
+    return groups !== null && isDecider ? this.#groups.words(view) : null;
+  }
+
   /** The first beat: true where a step was complete, or late pushes are an update by themselves. */
   #sealNext(state: ChunkState, view: View): boolean {
     if (!state.loaded || state.isBusy || state.role !== "primary") return false;
     const { pace, nowMs } = this.#context;
+    if (pace.groups !== null) return this.#sealGroup(state, view, pace.groups);
     if (pace.hasDecider && state.index !== deciderChunk) return this.#followDecider(state, view);
     const gathering = pace.hasDecider ? this.#times.gathering(state, nowMs) : untimed;
     const sealing = pace.maySeal(view, state, gathering);
@@ -124,10 +145,11 @@ export class EntryBeats {
       return true;
     }
     const alone = pace.late?.maySealAlone(view, state, gathering);
+    const isLate = ({ step }: Contribution) => step < state.openStep;
     if (alone?.allowed === true) {
       // That all rested before it says nothing of how long a step takes.
       this.#times.opened(state.openStep, nowMs);
-      return this.#enterLate(state, () => true, aloneMark(state.seq + 1));
+      return this.#enterApart(state, isLate, aloneMark(state.seq + 1));
     }
     this.#lookAgain(sealing.againMs ?? alone?.againMs ?? null);
     return false;
@@ -142,9 +164,20 @@ export class EntryBeats {
     if (this.#context.pace.late === null) return false;
     const alone = this.#decisions.aloneIn(state, view);
     if (alone === null) return false;
-    const { steps, inStep } = alone;
-    const isIn = ({ incarnation, step }: Contribution) => step <= (steps.get(incarnation) ?? -1);
-    return this.#enterLate(state, isIn, inStep);
+    return this.#enterApart(state, isNamed(alone), alone.inStep);
+  }
+
+  /** Makes an update of a group's pushes: on the decider of one that is there, else of its own. */
+  #sealGroup(state: ChunkState, view: View, rule: GroupRule): boolean {
+    if (state.index !== deciderChunk) {
+      const named = this.#decisions.groupIn(state, view);
+      return named !== null && this.#enterApart(state, isNamed(named), named.inStep);
+    }
+    const { lives, againMs } = this.#groups.next(rule, view, state, this.#context.nowMs);
+    this.#lookAgain(againMs);
+    if (lives === null) return false;
+    const isIn = ({ incarnation }: Contribution) => lives.has(incarnation);
+    return this.#enterApart(state, isIn, aloneMark(state.seq + 1));
   }
 
   /** Asks to be woken where nothing else need happen for the open step to be sealed. */
@@ -177,11 +210,12 @@ export class EntryBeats {
   }
 
   /**
-   * Late contributions that no other joins become an update; true where there are any.
+   * Contributions that are late with no other to join, or a group's, become an update that seals no
+   * step; true where there are any.
    * @param inStep names the update, the same on every chunk.
    */
-  #enterLate(state: ChunkState, isIn: (one: Contribution) => boolean, inStep: number): boolean {
-    const held = state.takeHeld((one) => one.step < state.openStep && isIn(one));
+  #enterApart(state: ChunkState, isIn: (one: Contribution) => boolean, inStep: number): boolean {
+    const held = state.takeHeld(isIn);
     const marks = held.map((one) => markOf(one, heldVerdict, inStep));
     if (held.length > 0) this.#enterFolded(state, marks, held, state.sealedStep);
     return held.length > 0;
@@ -196,7 +230,10 @@ export class EntryBeats {
     const gradients = contributions
       .filter(({ examples }) => examples > 0)
       .map(({ slot, examples }) => ({ slot, examples }));
-    const about = { isFolded: true, scale: 1, staleness: null };
+    // A group has its share of the rate that all workers have.
+    const { pace, spec } = this.#context;
+    const scale = pace.groups === null ? 1 : Math.fround(gradients.length / spec.workersMax);
+    const about = { isFolded: true, scale, staleness: null };
     this.enter(state, { marks, sealedStep, gradients, ...about });
   }
 
@@ -277,7 +314,15 @@ export class EntryBeats {
   }
 }
 
-/** What an update of late pushes alone, at this place in the decider's order, has for a step. */
+/** The contributions that are named to be in an update by themselves. */
+function isNamed({ steps }: AloneUpdate): (one: Contribution) => boolean {
+  return ({ incarnation, step }) => step <= (steps.get(incarnation) ?? -1);
+}
+
+/**
+ * What an update of late pushes alone, or of a group's, at this place in the decider's order, has
+ * for a step.
+ */
 function aloneMark(seq: number): number {
   return -1 - seq;
 }

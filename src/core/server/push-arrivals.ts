@@ -136,8 +136,9 @@ export class PushArrivals {
       this.#context.release(slot);
     } else {
       const cameMs = this.#context.nowMs;
-      state.hold({ rank, incarnation, step, examples, cameMs, slot });
-      this.#beats.came(state, step);
+      const contribution = { rank, incarnation, step, examples, cameMs, slot };
+      state.hold(contribution);
+      this.#beats.came(state, contribution);
     }
   }
 }

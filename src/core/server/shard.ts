@@ -109,7 +109,7 @@ export class Shard {
         if (!verdict.allowed) return verdict.reason + this.#beats.sealingWords(state, view);
       }
     }
-    return "serving";
+    return this.#beats.groupWords(view) ?? "serving";
   }
 
   /** Slots still held; the host frees them when the job ends. */

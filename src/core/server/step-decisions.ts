@@ -35,7 +35,7 @@ export interface StepDecision {
   readonly decided: readonly DecidedPush[];
 }
 
-/** Late pushes that are an update by themselves. */
+/** Pushes that are an update by themselves: late ones, or those of a group. */
 export interface AloneUpdate {
   /** Names the update. */
   readonly inStep: number;
@@ -137,17 +137,32 @@ export class StepDecisions {
    * life with the step; null while there is none, or one of them is yet to be held.
    */
   aloneIn(state: ChunkState, view: View): AloneUpdate | null {
+    const [next] = this.#updatesApart(state, view);
+    return next === undefined || !isHeld(state, next) ? null : next;
+  }
+
+  /** The same of a group, which waits for no other: the first that is held whole. */
+  groupIn(state: ChunkState, view: View): AloneUpdate | null {
+    return this.#updatesApart(state, view).find((update) => isHeld(state, update)) ?? null;
+  }
+
+  /** Updates by themselves that a chunk lacks behind the steps that are sealed, in their order. */
+  #updatesApart(state: ChunkState, view: View): AloneUpdate[] {
     const known = this.#known;
-    if (known?.generation !== state.generation || known.step > state.sealedStep) return null;
+    if (known?.generation !== state.generation || known.step > state.sealedStep) return [];
     const members = new Set(view.workers.map(({ incarnation }) => incarnation));
-    const lacking = known.decided.filter((push) => {
-      return push.inStep < 0 && members.has(push.incarnation) && !state.hasDecided(push);
-    });
-    // The later in the decider's order, the lower.
-    const inStep = Math.max(...lacking.map((push) => push.inStep));
-    const next = lacking.filter((push) => push.inStep === inStep);
-    if (next.length === 0 || !next.every((push) => state.holds(push))) return null;
-    return { inStep, steps: new Map(next.map(({ incarnation, step }) => [incarnation, step])) };
+    const updates = new Map<number, Map<number, number>>();
+    for (const push of known.decided) {
+      const { incarnation, step, inStep } = push;
+      if (inStep >= 0 || !members.has(incarnation) || state.hasDecided(push)) continue;
+      updates.set(inStep, (updates.get(inStep) ?? new Map()).set(incarnation, step));
+    }
+    return (
+      [...updates]
+        .map(([inStep, steps]) => ({ inStep, steps }))
+        // The later in the decider's order, the lower.
+        .sort((one, other) => other.inStep - one.inStep)
+    );
   }
 
   /** The end of a sentence: what is known of the decider. */
@@ -185,6 +200,10 @@ export class StepDecisions {
     };
     this.#context.emit({ type: "reply", channel, header, withWeights: false, copy: null });
   }
+}
+
+function isHeld(state: ChunkState, { steps }: AloneUpdate): boolean {
+  return [...steps.keys()].every((incarnation) => state.holds({ incarnation }));
 }
 
 function decisionOf(decider: ChunkState): StepDecision {

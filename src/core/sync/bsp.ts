@@ -31,6 +31,7 @@ export const bspPace: Pace = {
   judges: false,
   hasDecider: false,
   late: null,
+  groups: null,
   isTimed: false,
   localSteps: null,
   mayStart: (view, progress, step) => {

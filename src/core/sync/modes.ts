@@ -12,6 +12,7 @@ import type { Protocol } from "../../protocol/run-spec.js";
 import { asp } from "./asp.js";
 import { bsp } from "./bsp.js";
 import { dssp } from "./dssp.js";
+import { group } from "./group.js";
 import { kOfN } from "./k-of-n.js";
 import { local } from "./local.js";
 import { localAsync } from "./local-async.js";
@@ -28,6 +29,7 @@ addMode(asp);
 addMode(ringmaster);
 addMode(kOfN);
 addMode(quorum);
+addMode(group);
 addMode(local);
 addMode(localAsync);
 

@@ -74,6 +74,32 @@ export interface LateRule {
   maySealAlone(view: View, progress: ChunkProgress, gathering: Gathering): SealDecision;
 }
 
+/** A worker's life, and how long its steps take. */
+export interface StepTime {
+  readonly incarnation: number;
+  readonly tookMs: number;
+}
+
+/** How far a group has come whose workers step together. */
+export interface GroupProgress {
+  /** Workers of the view that it has. */
+  readonly size: number;
+  /** How many of these have a gradient held. */
+  readonly here: number;
+  /** When the first of those came. */
+  readonly sinceMs: number;
+  /** How long a step of its slowest worker takes. */
+  readonly stepMs: number;
+}
+
+/** How workers are put in groups whose gradients become one update, apart from other groups'. */
+export interface GroupRule {
+  /** Divides workers by how long their steps take: the lives in each group, fastest first. */
+  divide(times: readonly StepTime[]): readonly (readonly number[])[];
+  /** May what is held of a group, of which some is, be an update? */
+  maySeal(progress: GroupProgress, nowMs: number): SealDecision;
+}
+
 /** A push that has arrived whole and has not been seen before. */
 export interface ArrivedPush {
   readonly step: number;
@@ -132,6 +158,11 @@ export interface Pace {
    * is dropped; null where it is dropped. Its worker waits until it counts.
    */
   readonly late: LateRule | null;
+  /**
+   * Where pushes are held until those of a group of workers are there, and no step is sealed. The
+   * decider's primary divides the workers; null where there are no groups.
+   */
+  readonly groups: GroupRule | null;
   /** Are the contributions held for the open step complete, so that it may be sealed? */
   maySeal(view: View, progress: ChunkProgress, gathering: Gathering): SealDecision;
   /**
@@ -139,8 +170,11 @@ export interface Pace {
    * step; null where that stands. A later one is such that the next round can't find it late.
    */
   laterStart(joiner: ViewWorker, acknowledged: AcknowledgedProgress): number | null;
-  /** What a global step is: a step that all workers take, or one push. Limits are counted in it. */
-  readonly globalStep: "step" | "push";
+  /**
+   * What a global step is: a step that all workers take, one push, or an update of the pushes that
+   * happen to be in it, of which nobody knows in advance how many there are.
+   */
+  readonly globalStep: "step" | "push" | "update";
   /**
    * True where a worker may need the others' pushes to get out of its step. Then each takes all
    * steps of its plan, without examples where it has none left, and all rest before one step.
@@ -176,6 +210,8 @@ export interface PaceSettings {
   readonly quorumSize: number;
   /** Milliseconds that a step waits for the others then; or by what was seen of them. */
   readonly grace: number | "auto";
+  /** Into how many groups workers are divided; or as many as their step times suggest. */
+  readonly groups: number | "auto";
   /** Batches that a worker takes between two exchanges. */
   readonly localSteps: number;
   readonly outerOptimizer: OuterOptimizerName;
@@ -226,11 +262,14 @@ export function partnersAt(
   { globalStep }: Pick<Pace, "globalStep">,
   step: number,
 ): number {
-  if (globalStep === "push") return workers.length;
+  if (globalStep !== "step") return workers.length;
   return workers.filter(({ fromStep }) => fromStep <= step).length;
 }
 
-/** How many batches a global step takes where so many workers take part. */
+/**
+ * How many batches the learning rate of a global step belongs to where so many workers take part:
+ * an update of some of them has their share of the rate that all of them have.
+ */
 export function batchesOfGlobalStep({ globalStep }: Pick<Pace, "globalStep">, workers: number) {
-  return globalStep === "step" ? workers : 1;
+  return globalStep === "push" ? 1 : workers;
 }

@@ -32,6 +32,7 @@ export function sspPace(staleness: number): Pace {
     judges: false,
     hasDecider: false,
     late: null,
+    groups: null,
     isTimed: false,
     localSteps: null,
     mayStart: (view, progress, step) => {

@@ -31,7 +31,7 @@ export function parsePlan(
   modeOf: (word: string) => string | null,
 ): Reading<PlanWords> {
   const phases: PhaseWords[] = [];
-  for (const part of text.split(/,(?![^(]*\))/)) {
+  for (const part of planParts(text)) {
     const [word = "", length, ...rest] = part.trim().split(":");
     const mode = modeOf(word);
     if (mode === null) return { problem: `names no mode in ${JSON.stringify(part)}` };
@@ -42,6 +42,22 @@ export function parsePlan(
   }
   const problem = planProblem(phases);
   return problem === null ? { value: phases } : { problem };
+}
+
+/** The phases of a plan as they were written; a `name=value` belongs to the phase before it. */
+export function planParts(text: string): string[] {
+  const parts: string[] = [];
+  for (const part of text.split(/,(?![^(]*\))/)) {
+    const isMore = parts.length > 0 && /^\s*[a-z-]+=/.test(part);
+    if (isMore) parts.push(`${parts.pop()},${part}`);
+    else parts.push(part);
+  }
+  return parts;
+}
+
+/** True of what says how long a phase is. */
+export function isLengthWord(text: string): boolean {
+  return !("problem" in lengthOf(text));
 }
 
 function lengthOf(text: string): Reading<PhaseLength> {

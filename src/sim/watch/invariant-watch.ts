@@ -24,6 +24,7 @@ import { digestOf, toyLoss } from "../toy-model.js";
 import { countPositions, usedExamples } from "./applied-positions.js";
 import { CopyWatch } from "./copy-watch.js";
 import { coveredBy, inconsistency } from "./cut-watch.js";
+import { GroupWatch } from "./group-watch.js";
 import type { Ledger, LedgerEntry, LedgerStart, LedgerStep } from "./ledger.js";
 import { QuorumWatch } from "./quorum-watch.js";
 
@@ -63,6 +64,7 @@ export class InvariantWatch {
   #viewOf: (server: number) => View | null = () => null;
   readonly #copies: CopyWatch;
   readonly #quorums: QuorumWatch;
+  readonly #groups: GroupWatch;
 
   /** @param from what the run is resumed from. */
   constructor(ledger: Ledger, from: Pick<SavedCheckpoint, "snapshot"> | null) {
@@ -74,12 +76,13 @@ export class InvariantWatch {
     });
     this.#lastLoss = finalLossOf(from);
     this.#pullsAreWhole = ledger.spec.compression.pull.codec === "none";
-    this.#quorums = new QuorumWatch({
-      ledger,
-      knowsVersions: ledger.knowsValues && this.#pullsAreWhole,
-      isGone: (life) => this.#gone.has(life) || this.#isOver(life),
-      violated: (kind, sentence) => this.violated(kind, sentence),
-    });
+    const common = {
+      isGone: (life: number) => this.#gone.has(life) || this.#isOver(life),
+      violated: (kind: string, sentence: string) => this.violated(kind, sentence),
+    };
+    const knowsVersions = ledger.knowsValues && this.#pullsAreWhole;
+    this.#quorums = new QuorumWatch({ ledger, knowsVersions, ...common });
+    this.#groups = new GroupWatch({ workersMax: ledger.spec.workersMax, ...common });
   }
 
   /** Has the clocks of workers read from there on. */
@@ -97,6 +100,7 @@ export class InvariantWatch {
     this.#ledger.goBack(start);
     this.#copies.wentBack();
     this.#quorums.wentBack();
+    this.#groups.wentBack();
     this.#versions.clear();
     this.#lastLoss = final;
     this.#present = { generation, term };
@@ -132,12 +136,23 @@ export class InvariantWatch {
     this.violated("dropped", `${whose}, with examples, is dropped: ${detail}`);
   }
 
+  /** A server has written a line into its log. */
+  logged(server: string, text: string): void {
+    this.#groups.logged(server, text);
+  }
+
   /** A server has applied an entry, by which a chunk has these weights and this state. */
   applied(server: string, entry: Entry, generation: number, values: readonly Float32Array[]): void {
     if (generation !== this.#present.generation) return;
-    this.#ledger.follow(this.#viewOf(Number(server.split("-")[1])));
+    const index = Number(server.split("-")[1]);
+    this.#ledger.follow(this.#viewOf(index));
     const isCopy = this.#ledger.applied(entry);
     this.#copies.applied(server, entry, values, isCopy);
+    if (this.#paceAt(entry.marks[0]?.step ?? -1).groups !== null) {
+      const isPrimary = this.#viewOf(index)?.replicas[entry.chunk]?.[0] === index;
+      this.#groups.applied(server, entry, isPrimary);
+      return;
+    }
     const { hasDecider, late } = this.#paceAt(entry.sealedStep);
     if (hasDecider) this.#quorums.applied(entry, late !== null);
   }

@@ -239,7 +239,7 @@ export class Ledger {
     chunk.entries.push({ step: entry.marks[0]?.step ?? -1, steps, examples, scale });
     const length = this.layout.chunks[entry.chunk]!.length;
     if (this.knowsValues && steps.length > 0) {
-      const isFolded = paceOf(this.phaseOf(moved).protocol).globalStep === "step";
+      const isFolded = paceOf(this.phaseOf(moved).protocol).globalStep !== "push";
       this.#move(entry.chunk, chunk.parts, { steps, lr, momentum, scale, version, isFolded });
       chunk.versions.set(digestOf(this.#arena.view(chunk.parts[0]!, length)), version);
     }
