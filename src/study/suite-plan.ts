@@ -14,6 +14,8 @@ export interface CellRecord {
   readonly state: CellState;
   /** Of the options that it was begun with. */
   readonly fingerprint: string;
+  /** The matrix that it was begun for, as a whole path; missing in older files. */
+  readonly matrix?: string | undefined;
   readonly attempts: number;
   /** Of all attempts together. */
   readonly seconds: number;

@@ -3,7 +3,8 @@
  * that cells never share the machine. What is finished is skipped, what is half-finished goes on
  * from its checkpoint, and a cell that fails stops no other.
  */
-import { basename } from "node:path";
+import { realpathSync } from "node:fs";
+import { resolve } from "node:path";
 import { stringify } from "yaml";
 import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
 import { diskFiles, type Files, writeTextAtomically } from "../store/files.js";
@@ -116,7 +117,7 @@ export class SuiteRun {
     this.#refuseOtherSuite(planned);
     await this.#files.makeFolder(folder.cellsPath);
     await this.#files.makeFolder(folder.runsPath);
-    await this.#keep({ matrix: matrixPath, pid: process.pid });
+    await this.#keep({ matrix: realPathOf(matrixPath), pid: process.pid });
     for (const { cell, disk, decision } of planned)
       if (decision.kind === "skip") this.#measure(cell, disk);
     const failed: string[] = [];
@@ -142,17 +143,18 @@ export class SuiteRun {
     throw new PacelineError("usage", `${sentence}; wait until it ends, or stop it`);
   }
 
-  /** Two matrices in one folder would write over each other's results. */
+  /** Two matrices in one folder would write over each other's results and half-finished runs. */
   #refuseOtherSuite(planned: readonly PlannedCell[]): void {
-    const { matrix } = this.#state;
     const { folder, matrixPath } = this.#setup;
-    if (matrix === "" || basename(matrix) === basename(matrixPath)) return;
-    const lost = planned.find(
-      ({ decision, disk }) => decision.kind === "begin" && disk.result.kind === "file",
-    );
-    if (lost === undefined) return;
-    const sentence = `${folder.resultPath(lost.cell.name)} is a result of ${matrix}`;
-    throw new PacelineError("usage", `${sentence}; choose another --results-dir, or remove it`);
+    const own = realPathOf(matrixPath);
+    for (const { cell, decision, disk } of planned) {
+      const matrix = disk.record?.matrix ?? this.#state.matrix;
+      if (matrix === "" || realPathOf(matrix) === own) continue;
+      const lost = lostBy(folder, cell, decision, disk);
+      if (lost === null) continue;
+      const sentence = `${lost} of ${matrix}`;
+      throw new PacelineError("usage", `${sentence}; choose another --results-dir, or remove it`);
+    }
   }
 
   /** Does what was decided; false when the cell is not done. */
@@ -226,6 +228,7 @@ export class SuiteRun {
     const record: CellRecord = {
       state: "running",
       fingerprint,
+      matrix: this.#state.matrix,
       attempts: (isSame ? earlier.attempts : 0) + 1,
       seconds: resumes ? (earlier?.seconds ?? 0) : 0,
       runFolder: `runs/${name}`,
@@ -297,6 +300,29 @@ export class SuiteRun {
     this.#state = { ...this.#state, ...changes };
     await writeSuiteState(this.#setup.folder, this.#state, this.#files);
   }
+}
+
+/** The one name of a file that several paths may lead to; where it is gone, the path made whole. */
+function realPathOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return resolve(path);
+  }
+}
+
+/** What of a cell is written over or cleared away when it is done as decided; null for nothing. */
+function lostBy(
+  folder: SuiteFolder,
+  { name, fingerprint }: Cell,
+  { kind }: Decision,
+  { record, result, run }: CellOnDisk,
+): string | null {
+  if (kind !== "begin" && kind !== "resume" && kind !== "collect") return null;
+  if (result.kind === "file") return `${folder.resultPath(name)} is a result`;
+  const isOther = record !== null && record.fingerprint !== fingerprint;
+  const isHalf = isOther && run.checkpointStep !== null;
+  return isHalf ? `${folder.runPath(name)} is a half-finished run` : null;
 }
 
 /** An exit code in words: the run's own where it left any, else what the code stands for. */
