@@ -15,6 +15,7 @@ import {
   readExperimentForm,
   type WorkerForm,
 } from "./experiment-form.js";
+import { greatest } from "./extremes.js";
 import { isRunFolder } from "./run-folders.js";
 import type {
   Setting,
@@ -222,9 +223,13 @@ function epochsOf(file: ExperimentForm, workers: readonly WorkerForm[]): StudyEp
     // Paceline may evaluate less than once an epoch, and says of each evaluation when it was.
     paceline ? 0 : (worker.all_accuracies_percent?.length ?? 0),
   ]);
-  const last = Math.max(0, ...lists, ...own.keys(), ...times.keys());
-  return Array.from({ length: last }, (_, index) => {
-    const epoch = index + 1;
+  // Epochs are those that something is told of: one may have any number, however high.
+  const listed = most(lists) ?? 0;
+  const counted = Array.from({ length: listed }, (_, index) => index + 1);
+  const numbers = new Set([...counted, ...own.keys(), ...times.keys()]);
+  const ascending = [...numbers].sort((left, right) => left - right);
+  return ascending.map((epoch) => {
+    const index = epoch - 1;
     // In files of earlier versions a worker that came later has 0 seconds of the epochs before.
     const seconds = workers
       .map((worker) => worker.epoch_times_seconds?.[index] ?? null)
@@ -362,5 +367,5 @@ function mean(values: readonly (number | null | undefined)[]): number | null {
 
 function most(values: readonly (number | null | undefined)[]): number | null {
   const numbers = known(values);
-  return numbers.length === 0 ? null : Math.max(...numbers);
+  return numbers.length === 0 ? null : greatest(numbers);
 }
