@@ -103,7 +103,7 @@ export function studyResultOf(file: ExperimentForm, path: string): StudyResult {
   return {
     name: file.experiment_name,
     path,
-    identity: createHash("sha256").update(JSON.stringify(file)).digest("hex"),
+    identity: identityOf(file),
     mode: modeOf(file, path),
     workers: workersOf(file, workers, path),
     // What a baseline's file says of servers is nothing that it had.
@@ -145,6 +145,14 @@ export function studyResultOf(file: ExperimentForm, path: string): StudyResult {
     bytesIn: paceline?.bytesIn ?? null,
     bytesOut: paceline?.bytesOut ?? null,
   };
+}
+
+/** A suite's file and that of the run itself tell of one run, and are not the same otherwise. */
+function identityOf(file: ExperimentForm): string {
+  const { spec, startedAt, endedAt } = file.paceline ?? {};
+  const run = spec?.run;
+  const told = typeof run === "string" && run !== "" ? [run, startedAt, endedAt] : file;
+  return createHash("sha256").update(JSON.stringify(told)).digest("hex");
 }
 
 interface Statement<T> {
