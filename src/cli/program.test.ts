@@ -89,6 +89,10 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
         "write one of server0 to server4",
     ],
     [
+      "tune switch --replay t.csv --runs 2",
+      "paceline: --runs has no effect beside --replay, which runs nothing; leave it out",
+    ],
+    [
       "tune swtch --replay t.csv",
       "paceline tune has no subcommand swtch (did you mean switch?); write switch",
     ],
