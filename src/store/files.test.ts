@@ -117,3 +117,10 @@ test("whichever verb fails, an atomic write leaves the old text or the new", asy
     assert.equal(text, failing < 5 ? "old" : "new");
   }
 });
+
+test("what is no regular file is said to be a pipe or device", async () => {
+  await assert.rejects(readWhole(diskFiles, "/dev/null", 10), {
+    code: "storage",
+    message: "/dev/null is no regular file (a pipe or device); copy it to a file first",
+  });
+});
