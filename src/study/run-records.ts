@@ -122,8 +122,10 @@ export async function readRun(path: string): Promise<RunRecord> {
   const hasResult = names.includes("result.json");
   const ended = hasResult ? await attempt(null, () => readEnded(resultPath)) : null;
   const outcome = ended?.result.outcome ?? null;
-  const broken: JudgedState = { state: "unknown", reason: "cluster.json can't be read" };
-  const judged = await attempt(broken, () => judgeRun(path, outcome));
+  const unknown: JudgedState = { state: "unknown", reason: "nobody can tell what it does" };
+  const judged = await attempt(unknown, () => {
+    return judgeRun(path, outcome, (told) => problems.push(told));
+  });
   const facts =
     ended !== null && judged.state !== "running"
       ? factsOfResult(ended)
