@@ -89,6 +89,10 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
         "write one of server0 to server4",
     ],
     [
+      "tune switch --replay t.csv --runs 2",
+      "paceline: --runs has no effect beside --replay, which runs nothing; leave it out",
+    ],
+    [
       "tune swtch --replay t.csv",
       "paceline tune has no subcommand swtch (did you mean switch?); write switch",
     ],
@@ -348,4 +352,27 @@ describe("commands", () => {
     const { err } = await call("config print", { PACELINE_EPOCH: "3" });
     assert.equal(err, "PACELINE_EPOCH is not an option (did you mean PACELINE_EPOCHS?)\n");
   });
+});
+
+describe("an error is an object on standard output", () => {
+  const lines: readonly (readonly [string, Record<string, string>, boolean])[] = [
+    ["status --json --lr 1", {}, true],
+    ["status --lr 1", { PACELINE_JSON: "1" }, true],
+    ["status --lr 1", { PACELINE_JSON: "0" }, false],
+    ["status --no-json --lr 1", { PACELINE_JSON: "1" }, false],
+    ["train --set showing.json=true --epochs x", {}, true],
+    ["train --set showing.json=false --epochs x", {}, false],
+  ];
+  for (const [line, environment, isWanted] of lines) {
+    test(`${JSON.stringify(environment)} ${line}`, async () => {
+      const { exitCode, out } = await call(line, environment);
+      assert.equal(exitCode, 2);
+      assert.equal(out === "" ? "none" : JSON.parse(out).error.code, isWanted ? "usage" : "none");
+    });
+  }
+});
+
+test("a flag that takes no value says how it is written", async () => {
+  const { err } = await call("status --json=false");
+  assert.equal(err, "paceline: --json takes no value; write --json or --no-json\n");
 });

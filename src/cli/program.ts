@@ -8,7 +8,14 @@ import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
 import { readAssignments } from "../options/assignments.js";
 import type { CommandName, Environment } from "../options/option-row.js";
 import { path } from "../options/option-values.js";
-import { colorWelcome, keysOf, namesOf, type OptionKey, rowOf } from "../options/options.js";
+import {
+  colorWelcome,
+  environmentValue,
+  keysOf,
+  namesOf,
+  type OptionKey,
+  rowOf,
+} from "../options/options.js";
 import {
   doubtfulEnvironment,
   type Given,
@@ -35,6 +42,12 @@ const listedCharactersMax = 160;
 /** What is done with a command line that has been taken apart. */
 type Act = typeof perform;
 
+/** How a command line ended, and whether its errors are to be objects besides. */
+interface Outcome {
+  exitCode: number;
+  asJson: boolean;
+}
+
 /** What a command line says. */
 export interface ReadCommandLine {
   readonly plan: CommandPlan;
@@ -52,7 +65,7 @@ export interface ProgramHost {
 
 /** Runs one command line (without node and script) and gives the exit code. */
 export async function runProgram(argv: readonly string[], host: ProgramHost): Promise<number> {
-  const outcome = { exitCode: 0 };
+  const outcome = { exitCode: 0, asJson: wantsJson(argv, host.environment) };
   const program = buildProgram(argv, host, outcome);
   try {
     demandText(argv);
@@ -63,7 +76,7 @@ export async function runProgram(argv: readonly string[], host: ProgramHost): Pr
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
     const error = thrown instanceof CommanderError ? misread(thrown, argv) : readable(thrown);
-    report(error, argv.includes("--json"), host);
+    report(error, outcome.asJson, host);
     return error.exitCode;
   }
 }
@@ -89,13 +102,28 @@ export async function readCommandLine(
     return 0;
   };
   try {
-    await buildProgram(argv, host, { exitCode: 0 }, act).parseAsync([...argv], { from: "user" });
+    const outcome = { exitCode: 0, asJson: false };
+    await buildProgram(argv, host, outcome, act).parseAsync([...argv], { from: "user" });
   } catch (thrown) {
     throw thrown instanceof CommanderError ? misread(thrown, argv) : thrown;
   }
   const [read] = found;
   assert(read !== undefined, "a command was named", { argv });
   return read;
+}
+
+/** True where a command line or the environment asks for JSON, as far as can be told unread. */
+function wantsJson(argv: readonly string[], environment: Environment): boolean {
+  if (argv.includes("--no-json")) return false;
+  if (argv.includes("--json")) return true;
+  const plan = commandPlans.find(({ name }) => name === argv[0]);
+  if (plan === undefined || !keysOf(plan.options).includes("json")) return false;
+  const set = plan.config ? argv.findLast((word) => /^(--set=)?showing\.json=/.test(word)) : null;
+  const text = set?.replace(/^.*json=/, "") ?? environmentValue("json", plan.options, environment);
+  const parsed = rowOf("json").type.parse(
+    typeof text === "string" ? text : (text?.text ?? "false"),
+  );
+  return "value" in parsed && parsed.value === true;
 }
 
 /** Node.js gives a program no argument's bytes: what is not UTF-8 is lost, and names nothing. */
@@ -123,7 +151,7 @@ function readable(thrown: unknown): PacelineError {
 function buildProgram(
   argv: readonly string[],
   host: ProgramHost,
-  outcome: { exitCode: number },
+  outcome: Outcome,
   act: Act = perform,
 ): Command {
   const program = quiet(new Command("paceline"), host).version(packageVersion());
@@ -141,7 +169,7 @@ function buildProgram(
         .slice(0, -2)
         .flat()
         .filter((word) => typeof word === "string");
-      outcome.exitCode = await act(plan, words as string[], command.opts(), host);
+      outcome.exitCode = await act(plan, words as string[], command.opts(), host, outcome);
     });
     program.addCommand(command);
   }
@@ -193,9 +221,10 @@ async function perform(
   words: readonly string[],
   flags: Readonly<Record<string, unknown>>,
   host: ProgramHost,
+  outcome: Outcome,
 ): Promise<number> {
   if (plan.verbs !== undefined) verbOf(plan, words[0] ?? "");
-  if (plan.name === "resume") return resumeRun(words[0] ?? "", flags, host);
+  if (plan.name === "resume") return resumeRun(words[0] ?? "", flags, host, outcome);
   // Members of a run have no config file: YAML is loaded for those who may have one.
   const files = plan.config ? await import("../options/config-file.js") : null;
   const path = plan.config ? words.at(plan.arguments!.length - 1) : undefined;
@@ -206,6 +235,7 @@ async function perform(
     ...(path === undefined ? {} : { file: { path, values: files!.readConfigFile(path) } }),
   };
   const { resolution, isOver, goesOn } = await continued(plan, given, host);
+  outcome.asJson = resolution.options.json;
   if (isOver) return 0;
   const doubts = doubtfulEnvironment(host.environment);
   const ignored = ignoredVariables(plan.options, host.environment);
@@ -270,6 +300,7 @@ async function resumeRun(
   wanted: string,
   given: Readonly<Record<string, unknown>>,
   host: ProgramHost,
+  outcome: Outcome,
 ): Promise<number> {
   const flags = { ...given, resume: wanted };
   const written = writtenFlags("train", flags);
@@ -283,7 +314,7 @@ async function resumeRun(
     const reason = `paceline ${name} began it and has no such option`;
     throw new PacelineError("usage", `${sentence}: ${reason}; leave it out`);
   }
-  return perform(plan, [], flags, host);
+  return perform(plan, [], flags, host, outcome);
 }
 
 function writtenFlags(command: CommandName, flags: Readonly<Record<string, unknown>>): Written {
@@ -332,6 +363,8 @@ function misread(error: CommanderError, argv: readonly string[]): PacelineError 
   switch (error.code) {
     case "commander.unknownOption": {
       const flag = quoted.replace(/=.*$/s, "");
+      const [bare] = quoted === flag || plan === undefined ? [] : valueless(plan, flag.slice(2));
+      if (bare !== undefined) return usage(`${flag} takes no value; write ${bare}`);
       const own = plan?.extra?.flatMap(({ flags }) => flags.match(/(?<=--)[a-z-]+/g) ?? []) ?? [];
       const rows = plan === undefined ? [] : keysOf(plan.options).map((key) => rowOf(key).name);
       const hint = optionHint(flag.replace(/^-+/, ""), [...rows, ...own], "--");
@@ -351,6 +384,14 @@ function misread(error: CommanderError, argv: readonly string[]): PacelineError 
     default:
       return usage(`${error.message.replace(/^error: /, "")}; see ${help}`);
   }
+}
+
+/** How a flag is written that takes no value; nothing where the command has none of that name. */
+function valueless(plan: CommandPlan, name: string): string[] {
+  const key = keysOf(plan.options).find((one) => namesOf(one).includes(name));
+  const own = plan.extra?.some(({ flags }) => flags === `--${name}`) ?? false;
+  if (key === undefined) return own ? [`--${name}`] : [];
+  return rowOf(key).type.placeholder === "" ? [`--${name} or --no-${name}`] : [];
 }
 
 /** "paceline train takes at most one word, [run.yaml], and got 2". */

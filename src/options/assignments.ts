@@ -53,7 +53,7 @@ export function readValue(
     throw usage(`"${name}" appears twice in ${place}; keep one of the two`);
   const several = Array.isArray(value) && row.type.separator !== undefined;
   if (several) values.set(key, value.map(String).join(row.type.separator));
-  else if (value === null) values.set(key, "none");
+  else if (value === null) values.set(key, row.type.separator === undefined ? "none" : "");
   else if (typeof value === "object")
     throw usage(`"${name}" in ${place} is a list or mapping; write ${row.type.wanted}`);
   else values.set(key, String(value));

@@ -249,10 +249,14 @@ export class RunCarrier {
       coordinator: this.#self(),
       inOneProcess: false,
       goesOn: returned?.record != null,
+      secondsBefore: returned?.record?.progress.seconds ?? 0,
       version: this.#version,
       logEvery: settings.logEvery,
       observers: this.#parts.observers,
     });
+    if (returned?.record == null && setup.resume !== null) {
+      record.wentBack(setup.resumedStep ?? 0, setup.resume);
+    }
     for (const event of [...notices, ...this.#early.splice(0)]) record.onEvent(event);
     const snapshots = every(this.#clock, snapshotIntervalMs, () =>
       record.onSnapshot(this.host.snapshot()),
@@ -364,6 +368,7 @@ export class RunCarrier {
     const generation = (before.generation ?? 0) + 1;
     const term = await this.#takeTerm({ ...run, setup: { ...run.setup, generation } });
     run.start = { state, residuals };
+    run.record.wentBack(setup.resumedStep ?? 0, setup.resume);
     for (const notice of notices) run.record.onEvent(notice);
     return { setup, term };
   }

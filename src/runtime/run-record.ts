@@ -13,6 +13,7 @@ import type { RunSpec } from "../protocol/run-spec.js";
 import { type ExperimentFile, metricsLine } from "../store/runs/experiment-file.js";
 import { NormRows } from "../store/runs/norm-rows.js";
 import { resultLines } from "../store/runs/result-lines.js";
+import { resumedRow, type WorkBefore } from "../store/runs/resumed-row.js";
 import { RunCounts, type StepRow, workersOn } from "../store/runs/run-counts.js";
 import type { ClusterMember, RunDirectory } from "../store/runs/run-directory.js";
 import { enginesOf, runExperiment } from "../store/runs/run-result.js";
@@ -47,6 +48,8 @@ export interface RunRecordSetup {
   readonly version: string;
   /** True where another process has kept it up to here, and the same lives go on. */
   readonly goesOn?: boolean;
+  /** Trained up to here; nothing if left out. */
+  readonly secondsBefore?: number;
   /** How often metrics.jsonl has a row. */
   readonly logEvery: Cadence;
   readonly observers: readonly Observer[];
@@ -69,7 +72,7 @@ export class RunRecord {
 
   constructor(setup: RunRecordSetup) {
     this.#setup = setup;
-    this.#counts = new RunCounts(setup.goesOn);
+    this.#counts = new RunCounts(setup.goesOn, setup.secondsBefore);
     this.#startedAt = setup.isoTime();
     const { spec, directory, machine, coordinator, inOneProcess, normChunks = 0 } = setup;
     this.#norms = new NormRows(normChunks);
@@ -109,6 +112,13 @@ export class RunRecord {
         ? `training in epoch ${event.epoch + 1}`
         : `test at step ${event.step}`;
     this.onEvent({ kind: "warning", text: `${where}: ${exploded}; lower --lr if this persists` });
+  }
+
+  /** The run goes on from a checkpoint, or anew: what was told of later steps is given up. */
+  wentBack(step: number, before: WorkBefore | null): void {
+    const row = resumedRow(this.#setup.isoTime(), step, before);
+    this.#setup.directory.metric(row);
+    this.#counts.wentBack(row.seconds);
   }
 
   /** Takes what a server has measured of norms: a row in metrics.jsonl for each step. */

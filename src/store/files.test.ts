@@ -143,3 +143,10 @@ test("one that slept over a write tears nothing that another has written meanwhi
   assert.equal(await readFile(path, "utf8"), "what the one that leads has written");
   assert.deepEqual(await readdir(folder), ["result.json"]);
 });
+
+test("what is no regular file is said to be a pipe or device", async () => {
+  await assert.rejects(readWhole(diskFiles, "/dev/null", 10), {
+    code: "storage",
+    message: "/dev/null is no regular file (a pipe or device); copy it to a file first",
+  });
+});

@@ -349,7 +349,12 @@ async function openForReading(path: string): Promise<ReadableFile> {
   const handle = await open(path, "r");
   try {
     const stat = await handle.stat();
-    if (!stat.isFile()) throw Object.assign(new Error("not a file"), { code: "EISDIR" });
+    if (stat.isDirectory()) throw Object.assign(new Error("not a file"), { code: "EISDIR" });
+    if (!stat.isFile()) {
+      const sentence = `${path} is no regular file (a pipe or device)`;
+      const details = { errno: "ESPIPE", path };
+      throw new PacelineError("storage", `${sentence}; copy it to a file first`, { details });
+    }
     return { bytes: stat.size, read: readExactly(handle, path), close: () => handle.close() };
   } catch (thrown) {
     await handle.close();

@@ -19,6 +19,11 @@ interface Container {
   readonly values: Map<string, string>;
 }
 
+/** A text without the byte order mark that some editors and shells begin a file with. */
+export function withoutMark(text: string): string {
+  return text.startsWith("\uFEFF") ? text.slice(1) : text;
+}
+
 /** The first key that stands twice in one object of a text that is JSON; null without one. */
 export function repeatedKey(text: string): RepeatedKey | null {
   const open: Container[] = [];

@@ -4,6 +4,7 @@
  * difference, and a time to an accuracy is known only to those that were evaluated on the way.
  */
 import { PacelineError } from "../errors.js";
+import { greatest, least } from "./extremes.js";
 import { differingSettings, withoutRepetitions } from "./group-results.js";
 import type { Setting, StudyResult } from "./study-result.js";
 
@@ -106,12 +107,12 @@ function commonAccuracy(runs: readonly StudyResult[]): CommonAccuracy | null {
   const evaluated = runs.filter(({ evaluations }) => evaluations.length > 0);
   if (evaluated.length < 2) return null;
   const best = evaluated.map(({ evaluations }) =>
-    Math.max(...evaluations.map(({ accuracyPercent }) => accuracyPercent)),
+    greatest(evaluations.map(({ accuracyPercent }) => accuracyPercent)),
   );
   const accuracyPercent = Math.min(...best);
   const seconds = runs.map(({ evaluations }) => {
     const reached = evaluations.filter((one) => one.accuracyPercent >= accuracyPercent);
-    return reached.length === 0 ? null : Math.min(...reached.map((one) => one.seconds));
+    return reached.length === 0 ? null : least(reached.map((one) => one.seconds));
   });
   return { accuracyPercent, seconds };
 }

@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { PacelineError } from "../errors.js";
 import { diskFiles, type Files, readWhole } from "../store/files.js";
-import { isTooDeep, jsonDepthMax, repeatedKey } from "../store/json-text.js";
+import { isTooDeep, jsonDepthMax, repeatedKey, withoutMark } from "../store/json-text.js";
 import { demandOnce, demandWorkersOnce } from "../store/runs/told-once.js";
 
 const fileBytesMax = 64 * 1024 * 1024;
@@ -141,7 +141,8 @@ export async function readExperimentForm(
   path: string,
   files: Files = diskFiles,
 ): Promise<ExperimentForm> {
-  const content = (await readWhole(files, path, fileBytesMax, "usage")).toString("utf8");
+  const bytes = await readWhole(files, path, fileBytesMax, "usage");
+  const content = withoutMark(bytes.toString("utf8"));
   const checked = fileForm.safeParse(parsed(content, path));
   if (checked.success) {
     demandTold(path, checked.data);

@@ -4,7 +4,7 @@
  * listed but never averaged.
  */
 import { PacelineError } from "../errors.js";
-import type { Setting, StudyResult } from "./study-result.js";
+import type { Setting, StudyEpoch, StudyResult } from "./study-result.js";
 
 /** Mean and spread of the values that are known. */
 export interface Spread {
@@ -132,7 +132,14 @@ function groupOf(all: readonly StudyResult[]): StudyGroup {
   const { name, mode, workers, servers, model, data, simulated, crowded, settings } = all[0]!;
   const ended = ({ outcome }: StudyResult) => outcome === "done" || outcome === null;
   const results = all.filter(ended);
-  const last = Math.max(0, ...results.flatMap(({ epochs }) => epochs.map(({ epoch }) => epoch)));
+  const rows = results.flatMap(({ epochs }) => epochs);
+  const byEpoch = new Map<number, StudyEpoch[]>();
+  for (const row of rows) {
+    const known = byEpoch.get(row.epoch);
+    if (known === undefined) byEpoch.set(row.epoch, [row]);
+    else known.push(row);
+  }
+  const ascending = [...byEpoch].sort(([left], [right]) => left - right);
   return {
     ...{ name, mode, workers, servers, model, data, simulated, crowded, settings },
     results,
@@ -140,14 +147,13 @@ function groupOf(all: readonly StudyResult[]): StudyGroup {
     seconds: spreadOf(results.map((result) => result.seconds)),
     epochSeconds: spreadOf(results.map((result) => result.epochSeconds)),
     accuracyPercent: spreadOf(results.map((result) => result.accuracyPercent)),
-    epochs: Array.from({ length: last }, (_, index) => groupEpoch(results, index + 1)),
+    epochs: ascending.map(([epoch, told]) => groupEpoch(told, epoch)),
   };
 }
 
-function groupEpoch(results: readonly StudyResult[], number: number): GroupEpoch {
-  const rows = results.flatMap(({ epochs }) => epochs.filter(({ epoch }) => epoch === number));
+function groupEpoch(rows: readonly StudyEpoch[], epoch: number): GroupEpoch {
   return {
-    epoch: number,
+    epoch,
     longestSeconds: spreadOf(rows.map((row) => row.longestSeconds)),
     meanSeconds: spreadOf(rows.map((row) => row.meanSeconds)),
     testAccuracyPercent: spreadOf(rows.map((row) => row.testAccuracyPercent)),

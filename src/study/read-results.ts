@@ -15,6 +15,7 @@ import {
   readExperimentForm,
   type WorkerForm,
 } from "./experiment-form.js";
+import { greatest } from "./extremes.js";
 import { isRunFolder } from "./run-folders.js";
 import type {
   Setting,
@@ -102,7 +103,7 @@ export function studyResultOf(file: ExperimentForm, path: string): StudyResult {
   return {
     name: file.experiment_name,
     path,
-    identity: createHash("sha256").update(JSON.stringify(file)).digest("hex"),
+    identity: identityOf(file),
     mode: modeOf(file, path),
     workers: workersOf(file, workers, path),
     // What a baseline's file says of servers is nothing that it had.
@@ -144,6 +145,14 @@ export function studyResultOf(file: ExperimentForm, path: string): StudyResult {
     bytesIn: paceline?.bytesIn ?? null,
     bytesOut: paceline?.bytesOut ?? null,
   };
+}
+
+/** A suite's file and that of the run itself tell of one run, and are not the same otherwise. */
+function identityOf(file: ExperimentForm): string {
+  const { spec, startedAt, endedAt } = file.paceline ?? {};
+  const run = spec?.run;
+  const told = typeof run === "string" && run !== "" ? [run, startedAt, endedAt] : file;
+  return createHash("sha256").update(JSON.stringify(told)).digest("hex");
 }
 
 interface Statement<T> {
@@ -222,9 +231,13 @@ function epochsOf(file: ExperimentForm, workers: readonly WorkerForm[]): StudyEp
     // Paceline may evaluate less than once an epoch, and says of each evaluation when it was.
     paceline ? 0 : (worker.all_accuracies_percent?.length ?? 0),
   ]);
-  const last = Math.max(0, ...lists, ...own.keys(), ...times.keys());
-  return Array.from({ length: last }, (_, index) => {
-    const epoch = index + 1;
+  // Epochs are those that something is told of: one may have any number, however high.
+  const listed = most(lists) ?? 0;
+  const counted = Array.from({ length: listed }, (_, index) => index + 1);
+  const numbers = new Set([...counted, ...own.keys(), ...times.keys()]);
+  const ascending = [...numbers].sort((left, right) => left - right);
+  return ascending.map((epoch) => {
+    const index = epoch - 1;
     // In files of earlier versions a worker that came later has 0 seconds of the epochs before.
     const seconds = workers
       .map((worker) => worker.epoch_times_seconds?.[index] ?? null)
@@ -362,5 +375,5 @@ function mean(values: readonly (number | null | undefined)[]): number | null {
 
 function most(values: readonly (number | null | undefined)[]): number | null {
   const numbers = known(values);
-  return numbers.length === 0 ? null : Math.max(...numbers);
+  return numbers.length === 0 ? null : greatest(numbers);
 }

@@ -68,17 +68,19 @@ export async function runNames(runDir: string, files: Files = diskFiles): Promis
 /**
  * Whether a run goes on: the process that has its folder lives on this machine, or one of its
  * processes does, and no result was written since they began. Else it is
- * what its result says it is (`outcome`, null where there is none).
+ * what its result says it is (`outcome`, null where there is none). Of a cluster.json that can't be
+ * read no members are known.
  */
 export async function judgeRun(
   path: string,
   outcome: "done" | "failed" | "interrupted" | null,
+  onBroken: (sentence: string) => void = () => {},
 ): Promise<JudgedState> {
   const clusterMs = await changedMs(join(path, "cluster.json"));
   const resultMs = await changedMs(join(path, "result.json"));
   const configMs = await changedMs(join(path, "config.yaml"));
   const hasEnded = resultMs !== null && resultMs >= Math.max(clusterMs ?? 0, configMs ?? 0);
-  const members = clusterMs === null ? [] : await clusterMembers(join(path, "cluster.json"));
+  const members = clusterMs === null ? [] : await knownMembers(path, onBroken);
   // Times of files are of a clock that may have been set since; who has the folder is not.
   const writer = await livingWriter(path);
   if (writer !== null) return { state: "running", reason: `process ${writer} writes there` };
@@ -230,6 +232,16 @@ async function removable(runDir: string, name: string): Promise<string> {
 async function holdsRun(path: string, files: Files = diskFiles): Promise<boolean> {
   const entry = await lstat(path);
   return entry.isDirectory() && isRunFolder((await files.list(path)) ?? []);
+}
+
+async function knownMembers(path: string, onBroken: (sentence: string) => void) {
+  try {
+    return await clusterMembers(join(path, "cluster.json"));
+  } catch (thrown) {
+    if (!(thrown instanceof PacelineError)) throw thrown;
+    onBroken(thrown.message);
+    return [];
+  }
 }
 
 async function clusterMembers(path: string) {

@@ -177,6 +177,30 @@ test("a run that went on after a result shows its progress, not the old result",
   assert.deepEqual([state, epochs.length, epochsPlanned, endedAt], ["running", 1, 5, null]);
 });
 
+test("what a run gave up when it was resumed is no progress of it", async () => {
+  const evaluation = (epoch: number, step: number, accuracyPercent: number) => {
+    return { kind: "evaluation", epoch, step, accuracyPercent, loss: 1, atSeconds: step };
+  };
+  const metrics = [
+    { kind: "step", step: 20, seconds: 20 },
+    { kind: "epoch", epoch: 1, trainLoss: 2 },
+    evaluation(1, 20, 60),
+    { kind: "step", step: 40, seconds: 40 },
+    { kind: "epoch", epoch: 2, trainLoss: 1 },
+    evaluation(2, 40, 90),
+    { kind: "resumed", time: at(0), step: 20, epochs: 1, seconds: 19 },
+    { kind: "step", step: 30, seconds: 29 },
+  ];
+  const files = { "events.jsonl": [], "config.yaml": config, "metrics.jsonl": metrics };
+  const record = await readRun(join(runDir({ one: files }), "one"));
+  const { accuracyPercent, seconds, epochs, evaluations } = record;
+  assert.deepEqual([accuracyPercent, seconds, evaluations.length], [60, 29, 1]);
+  assert.deepEqual(
+    epochs.map(({ epoch, testAccuracyPercent }) => [epoch, testAccuracyPercent]),
+    [[1, 60]],
+  );
+});
+
 describe("a list", () => {
   test("has the newest first, and broken runs with what is wrong with them", async () => {
     const later = await recordedFiles(5000, false);

@@ -10,6 +10,7 @@ import { checkpointsFolder, listCheckpoints } from "../store/checkpoint/checkpoi
 import { diskFiles, readWhole } from "../store/files.js";
 import { modeWord } from "../store/runs/experiment-file.js";
 import { readJsonLines } from "../store/runs/json-lines.js";
+import { lastOfEpochs } from "../store/runs/run-result.js";
 import { readYaml, utf8Text, type YamlValue } from "../store/yaml-file.js";
 import { type ExperimentForm, readExperimentForm } from "./experiment-form.js";
 import { studyResultOf } from "./read-results.js";
@@ -121,8 +122,10 @@ export async function readRun(path: string): Promise<RunRecord> {
   const hasResult = names.includes("result.json");
   const ended = hasResult ? await attempt(null, () => readEnded(resultPath)) : null;
   const outcome = ended?.result.outcome ?? null;
-  const broken: JudgedState = { state: "unknown", reason: "cluster.json can't be read" };
-  const judged = await attempt(broken, () => judgeRun(path, outcome));
+  const unknown: JudgedState = { state: "unknown", reason: "nobody can tell what it does" };
+  const judged = await attempt(unknown, () => {
+    return judgeRun(path, outcome, (told) => problems.push(told));
+  });
   const facts =
     ended !== null && judged.state !== "running"
       ? factsOfResult(ended)
@@ -253,6 +256,12 @@ const noProgress: Progress = {
 const metricForm = z.discriminatedUnion("kind", [
   z.looseObject({ kind: z.literal("step"), seconds: z.number() }),
   z.looseObject({
+    kind: z.literal("resumed"),
+    step: z.number(),
+    epochs: z.number(),
+    seconds: z.number(),
+  }),
+  z.looseObject({
     kind: z.literal("epoch"),
     epoch: z.int().positive(),
     trainLoss: z.number().nullish(),
@@ -271,20 +280,27 @@ const metricForm = z.discriminatedUnion("kind", [
   }),
 ]);
 
-/** What metrics.jsonl has so far. A resumed run repeats some rows. */
+/** What metrics.jsonl has so far, less what was given up when the run was resumed. */
 async function readProgress(path: string, onBroken: (sentence: string) => void): Promise<Progress> {
   const epochs = new Map<number, StudyEpoch>();
-  const evaluations = new Map<string, StudyEvaluation>();
-  const tests = new Map<number, { accuracyPercent: number; loss: number }>();
+  const evaluations = new Map<string, StudyEvaluation & { readonly epoch: number }>();
   let seconds: number | null = null;
   for await (const line of readJsonLines(join(path, "metrics.jsonl"), onBroken)) {
     const { data } = metricForm.safeParse(line);
     if (data === undefined) continue;
-    if (data.kind === "step") seconds = data.seconds;
+    if (data.kind === "resumed") {
+      seconds = data.seconds;
+      for (const number of epochs.keys()) if (number > data.epochs) epochs.delete(number);
+      for (const [key, { step }] of evaluations) if (step > data.step) evaluations.delete(key);
+    } else if (data.kind === "step") seconds = data.seconds;
     else if (data.kind === "evaluation") {
       const { step, accuracyPercent, loss, atSeconds } = data;
       seconds = atSeconds;
-      evaluations.set(`${data.epoch}/${step}`, {
+      const key = `${data.epoch}/${step}`;
+      // The last of an epoch is the last to be told.
+      evaluations.delete(key);
+      evaluations.set(key, {
+        epoch: data.epoch,
         seconds: atSeconds,
         step,
         examples: data.trainedExamples ?? null,
@@ -292,7 +308,6 @@ async function readProgress(path: string, onBroken: (sentence: string) => void):
         loss,
         ...(data.version == null ? {} : { version: data.version }),
       });
-      if (step > 0) tests.set(data.epoch, { accuracyPercent, loss });
     } else {
       const times = Object.values(data.workerSeconds ?? {});
       epochs.set(data.epoch, {
@@ -307,9 +322,10 @@ async function readProgress(path: string, onBroken: (sentence: string) => void):
       });
     }
   }
-  const told = [...evaluations.values()].sort(
-    (left, right) => left.step - right.step || left.seconds - right.seconds,
-  );
+  const tests = lastOfEpochs([...evaluations.values()]);
+  const told = [...evaluations.values()]
+    .map(({ epoch, ...evaluation }) => evaluation)
+    .sort((left, right) => left.step - right.step || left.seconds - right.seconds);
   return {
     epochs: [...epochs.values()]
       .sort((left, right) => left.epoch - right.epoch)

@@ -3,7 +3,8 @@
  * results, and how long they took. It refuses what two runners, or two matrices, would ruin in one
  * folder.
  */
-import { basename } from "node:path";
+import { realpathSync } from "node:fs";
+import { resolve } from "node:path";
 import { stringify } from "yaml";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { diskFiles, type Files, writeTextAtomically } from "../store/files.js";
@@ -103,7 +104,7 @@ export class SuiteBook {
     this.#refuseOtherSuite(planned);
     await this.#files.makeFolder(folder.cellsPath);
     await this.#files.makeFolder(folder.runsPath);
-    await this.#keep({ matrix: matrixPath, pid: process.pid });
+    await this.#keep({ matrix: realPathOf(matrixPath), pid: process.pid });
     for (const { cell, disk, decision } of planned)
       if (decision.kind === "skip") this.#measure(cell, disk);
     return planned;
@@ -141,6 +142,7 @@ export class SuiteBook {
     const isSame = earlier?.fingerprint === fingerprint;
     const record: CellRecord = {
       ...{ state: "running", fingerprint, error: null, lastLines: [] },
+      matrix: this.#state.matrix,
       attempts: (isSame ? earlier.attempts : 0) + 1,
       seconds: begun.resumed ? (earlier?.seconds ?? 0) : 0,
       runFolder: `runs/${name}`,
@@ -222,17 +224,18 @@ export class SuiteBook {
     throw new PacelineError("usage", `${sentence}; wait until it ends, or stop it`);
   }
 
-  /** Two matrices in one folder would write over each other's results. */
+  /** Two matrices in one folder would write over each other's results and half-finished runs. */
   #refuseOtherSuite(planned: readonly PlannedCell[]): void {
-    const { matrix } = this.#state;
     const { folder, matrixPath } = this.#setup;
-    if (matrix === "" || basename(matrix) === basename(matrixPath)) return;
-    const lost = planned.find(
-      ({ decision, disk }) => decision.kind === "begin" && disk.result.kind === "file",
-    );
-    if (lost === undefined) return;
-    const sentence = `${folder.resultPath(lost.cell.name)} is a result of ${matrix}`;
-    throw new PacelineError("usage", `${sentence}; choose another --results-dir, or remove it`);
+    const own = realPathOf(matrixPath);
+    for (const { cell, decision, disk } of planned) {
+      const matrix = disk.record?.matrix ?? this.#state.matrix;
+      if (matrix === "" || realPathOf(matrix) === own) continue;
+      const lost = lostBy(folder, cell, decision, disk);
+      if (lost === null) continue;
+      const sentence = `${lost} of ${matrix}`;
+      throw new PacelineError("usage", `${sentence}; choose another --results-dir, or remove it`);
+    }
   }
 
   #whatIsLeft(planned: readonly PlannedCell[]): string {
@@ -270,4 +273,27 @@ export function configText({ name, values }: Pick<Cell, "name" | "values">): str
   const plain = (text: string) => (String(Number(text)) === text ? Number(text) : text);
   const entries = [...values].map(([option, text]) => [option, plain(text)]);
   return `# The options of ${name}.\n${stringify(Object.fromEntries(entries))}`;
+}
+
+/** The one name of a file that several paths may lead to; where it is gone, the path made whole. */
+function realPathOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return resolve(path);
+  }
+}
+
+/** What of a cell is written over or cleared away when it is done as decided; null for nothing. */
+function lostBy(
+  folder: SuiteFolder,
+  { name, fingerprint }: Cell,
+  { kind }: Decision,
+  { record, result, run }: CellOnDisk,
+): string | null {
+  if (kind !== "begin" && kind !== "resume" && kind !== "collect") return null;
+  if (result.kind === "file") return `${folder.resultPath(name)} is a result`;
+  const isOther = record !== null && record.fingerprint !== fingerprint;
+  const isHalf = isOther && run.checkpointStep !== null;
+  return isHalf ? `${folder.runPath(name)} is a half-finished run` : null;
 }

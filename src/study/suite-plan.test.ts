@@ -57,6 +57,33 @@ describe("the decision about a cell", () => {
       "begin: finished with other options: runs again",
     ],
     [
+      "that was stopped at a checkpoint, with a result of earlier options",
+      {
+        record: { ...record, state: "interrupted" },
+        result: file("other"),
+        run: run({ checkpointStep: 40 }),
+      },
+      "resume: half-finished: continues from step 40",
+    ],
+    [
+      "that trained to its end, with a result of earlier options",
+      {
+        record: { ...record, state: "running", pid: 7 },
+        result: file("other"),
+        run: run({ outcome: "done" }),
+      },
+      "collect: trained, its file is of other options",
+    ],
+    [
+      "that failed, with a result of earlier options",
+      {
+        record: { ...record, state: "failed", error: "exit code 5" },
+        result: file("other"),
+        run: run({}),
+      },
+      "leave: failed: exit code 5",
+    ],
+    [
       "whose file somebody else wrote",
       { result: file(null, null) },
       "blocked: its file was not written by a suite: move it or choose another results-dir",

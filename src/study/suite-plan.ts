@@ -14,6 +14,8 @@ export interface CellRecord {
   readonly state: CellState;
   /** Of the options that it was begun with. */
   readonly fingerprint: string;
+  /** The matrix that it was begun for, as a whole path; missing in older files. */
+  readonly matrix?: string | undefined;
   readonly attempts: number;
   /** Of all attempts together. */
   readonly seconds: number;
@@ -83,13 +85,13 @@ export function decide(
     return { kind: "blocked", reason };
   }
   const isSame = record?.fingerprint === cell.fingerprint;
-  if (result.kind === "file" && result.outcome === "done") {
-    if (result.fingerprint === cell.fingerprint) return { kind: "skip", reason: "finished" };
-    return begin("finished with other options: runs again");
-  }
-  if (record !== null && record.state !== "waiting") {
-    if (!isSame) return begin("started with other options: runs again");
-    if (run.outcome === "done") return { kind: "collect", reason: "trained, its file is missing" };
+  const isFinished = result.kind === "file" && result.outcome === "done";
+  if (isFinished && result.fingerprint === cell.fingerprint)
+    return { kind: "skip", reason: "finished" };
+  // What was begun with these options comes before an older result, which it will replace.
+  if (record !== null && record.state !== "waiting" && isSame) {
+    const lack = isFinished ? "is of other options" : "is missing";
+    if (run.outcome === "done") return { kind: "collect", reason: `trained, its file ${lack}` };
     if (record.state === "failed") {
       if (retryFailed) return begin("failed: runs again");
       return { kind: "leave", reason: `failed: ${record.error ?? "unknown"}` };
@@ -102,6 +104,9 @@ export function decide(
     if (record.state !== "done")
       return begin("half-finished without a checkpoint: starts over", true);
   }
+  if (isFinished) return begin("finished with other options: runs again");
+  if (record !== null && record.state !== "waiting" && !isSame)
+    return begin("started with other options: runs again");
   if (result.kind === "unreadable")
     return begin(`its file can't be read (${result.reason}): runs again`);
   return begin("waiting");

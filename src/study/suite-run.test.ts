@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
@@ -225,11 +233,45 @@ describe("a suite", () => {
 
   test("refuses to write over the results of another matrix", async () => {
     await begin([1]).suite.run();
-    await assert.rejects(begin([1.5], { matrixPath: "other.yaml" }).suite.run(), {
-      code: "usage",
-      message: /sync_1workers\.json is a result of m\.yaml; choose another --results-dir/,
+    // The same name elsewhere is another matrix too.
+    for (const matrixPath of ["other.yaml", "sub/m.yaml"]) {
+      await assert.rejects(begin([1.5], { matrixPath }).suite.run(), {
+        code: "usage",
+        message: /sync_1workers\.json is a result of \/.*\/m\.yaml; choose another --results-dir/,
+      });
+      assert.deepEqual((await begin([1], { matrixPath }).suite.run()).failed, []);
+      // A run that changed nothing of theirs doesn't make the results its own.
+      await assert.rejects(begin([1.5], { matrixPath }).suite.run(), /is a result of/);
+    }
+    const link = join(place, "link.yaml");
+    writeFileSync(join(place, "m.yaml"), "");
+    symlinkSync(join(place, "m.yaml"), link);
+    const elsewhere = { folder: new SuiteFolder(join(place, "linked")), matrixPath: link };
+    await begin([1], elsewhere).suite.run();
+    const same = begin([1.5], { ...elsewhere, matrixPath: join(place, "m.yaml") });
+    writeFileSync(join(place, "linked", "again"), "");
+    assert.deepEqual((await same.suite.run()).failed, []);
+  });
+
+  test("tells matrices apart in a folder of an earlier version", async () => {
+    await begin([1]).suite.run();
+    const state = JSON.parse(readFileSync(path("suite.json"), "utf8"));
+    delete state.cells.sync_1workers.matrix;
+    writeFileSync(path("suite.json"), JSON.stringify({ ...state, matrix: "m.yaml" }));
+    await assert.rejects(begin([1.5], { matrixPath: "sub/m.yaml" }).suite.run(), {
+      message: /sync_1workers\.json is a result of m\.yaml/,
     });
-    assert.deepEqual((await begin([1], { matrixPath: "other.yaml" }).suite.run()).failed, []);
+    writeFileSync(path("again"), "");
+    assert.deepEqual((await begin([1.5]).suite.run()).failed, []);
+  });
+
+  test("refuses to clear away a half-finished run of another matrix", async () => {
+    await interruptAt("sync_1workers", [3]);
+    await assert.rejects(begin([1], { matrixPath: "sub/m.yaml" }).suite.run(), {
+      code: "usage",
+      message: /runs\/sync_1workers is a half-finished run of .*\/m\.yaml; choose another/,
+    });
+    assert.ok(existsSync(path("runs", "sync_1workers", "checkpoints", "step-12")));
   });
 
   test("refuses a damaged suite.json with the remedy", async () => {

@@ -18,7 +18,7 @@ import type { CellRecord, CellTraces } from "./suite-plan.js";
 
 /** The content of suite.json. */
 export interface SuiteState {
-  /** The matrix that was run last. */
+  /** The matrix that was run last; a whole path but in older files. */
   readonly matrix: string;
   /** The process that runs the suite, while one does. */
   readonly pid: number | null;
@@ -93,6 +93,7 @@ const stateBytesMax = 64 * 1024 * 1024;
 const recordSchema = z.object({
   state: z.enum(["waiting", "running", "done", "failed", "interrupted"]),
   fingerprint: z.string(),
+  matrix: z.string().optional(),
   attempts: z.int(),
   seconds: z.number(),
   runFolder: z.string(),

@@ -74,6 +74,15 @@ describe("a table of shares", () => {
     ["", /^t\.csv is empty; write a heading/],
     ["share,loss\n1,2", /has no column accuracy: its heading is share,loss;/],
     ["share,accuracy\n0.5,0.9", /has no row of share 1 \(100%\)/],
+    [
+      "share,accuracy\n0,0.80\n50%,91%\n1,0.92",
+      /line 4: share "1" is a fraction, and line 3: share "50%" a percentage; give all of a/,
+    ],
+    [
+      "share,accuracy\n0%,0.80\n50%,91%\n100%,0.92",
+      /line 2: accuracy "0.80" is a fraction, and line 3: accuracy "91%" a percentage/,
+    ],
+    ["share,accuracy\n0,.8\n1,91", /line 2: accuracy ".8" is a fraction, and line 3/],
     ["share,accuracy\n1,0.9\nhalf,0.8", /line 3: share "half" is not a number/],
     ["share,accuracy\n1,0.9\n0.5", /line 3: accuracy "" is not a number/],
     ["share,accuracy\n100,0.9\n250,0.8", /line 3: share "250" is above 100%/],

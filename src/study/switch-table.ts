@@ -84,6 +84,15 @@ function fractionsOf(name: string, rows: readonly Line[], column: number, path: 
     return { value: Number(digits), isPercent: sign === "%", where };
   });
   const isPercent = numbers.some((one) => one.isPercent || one.value > 1);
+  // 0.8 beside 91% is 80% to its writer, and 0.8% to a reader who goes by the column.
+  const marked = numbers.find((one) => one.isPercent) ?? numbers.find(({ value }) => value > 1);
+  const mixed = numbers.find(({ value, isPercent: hasSign }) => {
+    return !hasSign && value > 0 && (value < 1 || (value === 1 && marked?.isPercent));
+  });
+  if (marked !== undefined && mixed !== undefined) {
+    const sentence = `${mixed.where} is a fraction, and ${marked.where} a percentage`;
+    throw wrong(path, `${sentence}; give all of a column a percent sign, or none`);
+  }
   return numbers.map(({ value, where }) => {
     const fraction = isPercent ? value / 100 : value;
     if (fraction <= 1) return fraction;

@@ -67,12 +67,13 @@ function asInStep(options: ResolvedOptions): ResolvedOptions {
 }
 
 async function train(
-  { setup: { spec, layout, resume }, state, residuals, directory, notices }: PreparedRun,
+  { setup: begun, state, residuals, directory, notices }: PreparedRun,
   dataset: Dataset,
   options: ResolvedOptions,
   io: CommandIo,
   log: (line: string) => void,
 ): Promise<number> {
+  const { spec, layout, resume } = begun;
   const { engine, reason } = engineOf(spec, options);
   log(reason);
   if (residuals.size > 0 && localValues(spec, layout) === 0) {
@@ -80,7 +81,7 @@ async function train(
   }
   const setup = { settings: options, io, clock: processClock, speaksForWorkers: true };
   const report = new RunReport(setup);
-  const record = recordOf(spec, directory, options, report);
+  const record = recordOf(begun, directory, options, report);
   for (const notice of notices) record.onEvent(notice);
   let signal: NodeJS.Signals | null = null;
   const release = onSignals((given) => {
@@ -137,12 +138,12 @@ async function train(
 }
 
 function recordOf(
-  spec: RunSpec,
+  { spec, resume, resumedStep = 0 }: PreparedRun["setup"],
   directory: PreparedRun["directory"],
   { logEvery }: ResolvedOptions,
   report: RunReport,
 ): RunRecord {
-  return new RunRecord({
+  const record = new RunRecord({
     spec,
     directory,
     clock: processClock,
@@ -154,6 +155,8 @@ function recordOf(
     logEvery,
     observers: [report],
   });
+  if (resume !== null) record.wentBack(resumedStep, resume);
+  return record;
 }
 
 /** The picture that a coordinator would give, with this process as every worker. */

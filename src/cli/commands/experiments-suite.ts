@@ -81,12 +81,14 @@ export async function readSuite(
   const { cells, warnings } = expandMatrix(file, options);
   for (const warning of warnings) io.stderr.write(`warning: ${warning}\n`);
   if (isOnCluster) for (const cell of cells) options.demandSubmittable(cell);
+  const least = priorityOf(flags.priority as string | undefined);
+  demandCells(cells, least, path);
   return {
     path,
     question: file.question,
     cells,
     folder: new SuiteFolder((flags.resultsDir as string | undefined) ?? file.resultsDir),
-    least: priorityOf(flags.priority as string | undefined),
+    least,
     retryFailed: flags.retryFailed === true,
     files: diskFiles,
   };
@@ -112,6 +114,21 @@ function priorityOf(text: string | undefined): Priority | null {
   const hint = didYouMean(text, priorities);
   const sentence = `--priority ${text} is none of ${priorities.join(", ")}${hint}`;
   throw new PacelineError("usage", `${sentence}; write one of them`);
+}
+
+/** A priority that leaves nothing to do is a slip of the pen. */
+export function demandCells(
+  cells: readonly Pick<Cell, "priority">[],
+  least: Priority | null,
+  path: string,
+): void {
+  if (least === null) return;
+  const limit = priorities.indexOf(least);
+  if (cells.some(({ priority }) => priorities.indexOf(priority) <= limit)) return;
+  const own = priorities.filter((one) => cells.some(({ priority }) => priority === one));
+  const all = own.length === 1 ? `all are ${own[0]}` : `they are ${own.join(" and ")}`;
+  const sentence = `no cell of ${path} is at or above ${least} (${all})`;
+  throw new PacelineError("usage", `${sentence}; leave --priority out`);
 }
 
 async function runSuite(suite: Suite, call: Call): Promise<number> {

@@ -1,7 +1,9 @@
 /** Runs as comma-separated values (RFC 4180), for spreadsheets and data frames. */
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { readJsonLines } from "../../store/runs/json-lines.js";
+import { GivenUpRows } from "../../store/runs/resumed-row.js";
 import type { RunRecord } from "../../study/run-records.js";
 
 /** What a row may be of. */
@@ -124,6 +126,8 @@ function runCells(record: RunRecord): Row {
   };
 }
 
+/** Rows that say where a run stands. */
+const placedForm = z.looseObject({ kind: z.enum(["step", "resumed"]), step: z.number() });
 const stepForm = z.looseObject({
   kind: z.literal("step"),
   step: z.number(),
@@ -140,10 +144,20 @@ async function* stepRows(
   path: string,
   onBroken: (sentence: string) => void,
 ): AsyncGenerator<Row, void, undefined> {
-  if (path.endsWith(".json")) return;
-  for await (const line of readJsonLines(join(path, "metrics.jsonl"), onBroken)) {
+  const found = await stat(path).catch(() => null);
+  if (found?.isDirectory() !== true) return;
+  const metrics = join(path, "metrics.jsonl");
+  const givenUp = new GivenUpRows();
+  for await (const line of readJsonLines(metrics, () => {})) {
+    const { data } = placedForm.safeParse(line);
+    if (data !== undefined) givenUp.take(data);
+  }
+  let place = -1;
+  for await (const line of readJsonLines(metrics, onBroken)) {
+    if (!placedForm.safeParse(line).success) continue;
+    place += 1;
     const { data } = stepForm.safeParse(line);
-    if (data === undefined) continue;
+    if (data === undefined || givenUp.isGivenUp(place, data.step)) continue;
     const { step, epoch, seconds, examples, loss, examplesPerSecond, staleness } = data;
     const rates = { examples_per_second: examplesPerSecond, staleness };
     yield { step, epoch, seconds, examples, train_loss: loss, ...rates };

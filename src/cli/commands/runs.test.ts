@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
@@ -34,7 +42,7 @@ async function runDir(runs: Readonly<Record<string, Trial>>): Promise<string> {
   const path = join(root, `runs-${rootCount}`);
   mkdirSync(path);
   for (const [name, { spec = {}, config = "" }] of Object.entries(runs)) {
-    const trial = recordReport({ spec: { name, ...spec } });
+    const trial = recordReport({ spec: { run: name, name, ...spec } });
     trial.report.onEvent(lost);
     trial.report.onEvent(epoch(0));
     trial.report.onEvent(evaluation(0));
@@ -232,6 +240,25 @@ describe("runs export", () => {
     const steps = (await call("export", "--per", "step", "--run-dir", path)).out.split("\r\n");
     assert.deepEqual(steps.slice(1), ['two,mlp,"a ""b"", c",sync,2,1,1,5,1,1.5,50,2,,', ""]);
   });
+});
+
+test("runs export has each step once, whatever its run's folder is called", async () => {
+  const path = await runDir({ "b.json": {} });
+  const steps = (...numbers: readonly number[]) =>
+    numbers.map((step) => `{"kind":"step","step":${step},"epoch":1,"seconds":1}\n`).join("");
+  const resumed = '{"kind":"resumed","step":7,"epochs":0,"seconds":0.5}\n';
+  write(join(path, "b.json", "metrics.jsonl"), steps(5, 10, 15) + resumed + steps(10));
+  const { exitCode, out } = await call("export", "--per", "step", "--run-dir", path);
+  assert.equal(exitCode, 0);
+  const rows = out.trim().split("\r\n").slice(1);
+  assert.deepEqual(
+    rows.map((row) => row.split(",")[7]),
+    ["5", "10"],
+  );
+  const alone = join(root, "alone");
+  write(alone, readFileSync(join(path, "b.json", "result.json"), "utf8"));
+  const none = await call("export", "--per", "step", alone, "--run-dir", path);
+  assert.deepEqual([none.exitCode, none.err, none.out.trim().split("\n").length], [0, "", 1]);
 });
 
 describe("what is wrong is said, with exit code 2", () => {

@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { defaultMode } from "../../core/sync/modes.js";
 import { PacelineError } from "../../errors.js";
 import { withoutOptions } from "../../options/options.js";
 import { usableCores } from "../../runtime/process/cores.js";
@@ -60,7 +61,12 @@ export class RunsOfSearch {
     }
     [this.#base, this.#rules] = [base, when];
     // What is wrong with the options is known before anything runs.
-    this.#cellsOf(1);
+    const mode = this.#cellsOf(1)[0]!.facts.mode;
+    if (mode === defaultMode) return;
+    // A group, a rule or the environment may say it too.
+    const sentence = `${runs.path} keeps pace by ${mode}, and what paceline tune switch tries`;
+    const remedy = "leave the mode out, there and in the environment";
+    throw usage(`${sentence} begins as ${defaultMode}; ${remedy}`);
   }
 
   /** Has a share's runs carried out, those aside that are done. */

@@ -72,6 +72,11 @@ async function tune({ words, flags, options, io }: Call): Promise<number> {
     throw usage(`${sentence}; write paceline tune switch RUN.yaml, or --replay table.csv`);
   }
   if (path === undefined) {
+    const idle = [flags.runs && "--runs", flags.resultsDir && "--results-dir"].find(Boolean);
+    if (idle) {
+      const sentence = `${idle} has no effect beside --replay, which runs nothing`;
+      throw usage(`${sentence}; leave it out`);
+    }
     const { lookUp, readSwitchTable } = await import("../../study/switch-table.js");
     const table = await readSwitchTable(String(flags.replay));
     tell(await searchSwitch(settings, (share) => lookUp(table, share)), told);

@@ -240,3 +240,21 @@ test("the loss shown is that of the last ten seconds", () => {
   counts.observe(picture([told(20, 600)]), 20_000);
   assert.equal(counts.recentLoss, 1);
 });
+
+test("seconds go on from those of the checkpoint that the run goes on from", () => {
+  const counts = new RunCounts();
+  const look = (step: number, ms: number, incarnation: number) => {
+    const seen = picture([worker(0, step, incarnation)], { globalSteps: step });
+    counts.observe(seen, ms);
+    return counts.rowsAt(10, seen, "", ms).map(({ step: at, seconds }) => [at, seconds]);
+  };
+  counts.wentBack(100);
+  assert.deepEqual([look(0, 5000, 1), look(10, 6000, 1)], [[], [[10, 101]]]);
+  counts.observe(picture([], { phase: "rolling back" }), 8000);
+  counts.wentBack(50);
+  assert.deepEqual([look(0, 9000, 2), look(10, 9500, 2)], [[], [[10, 50.5]]]);
+  const later = new RunCounts(true, 30);
+  const seen = picture([worker(0, 5)], { globalSteps: 5 });
+  later.observe(seen, 1000);
+  assert.equal(later.row(seen, "", 3000)!.seconds, 32);
+});

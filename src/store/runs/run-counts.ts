@@ -12,7 +12,7 @@ export interface StepRow {
   readonly kind: "step";
   /** ISO 8601. */
   readonly time: string;
-  /** Since training began in this process. */
+  /** Trained since the run began, as far as it was not given up. */
   readonly seconds: number;
   readonly step: number;
   /** Counted from 1. */
@@ -70,18 +70,32 @@ export class RunCounts {
   /** The whole work: a life that redoes what was lost counts no further. */
   #examplesMax = 0;
   #beganMs: number | null = null;
+  /** Trained before that. */
+  #secondsBefore = 0;
   /** False until the training that is on has been seen. */
   #isOn = false;
-  readonly #goesOn: boolean;
+  #goesOn: boolean;
   #lastRow: Sums | null = null;
   #lastRowStep = 0;
   /** The last picture that rows were asked for at. */
   #seen: Picture | null = null;
   #recent: Sums[] = [];
 
-  /** @param goesOn another process has seen the run up to here, with the lives that are on. */
-  constructor(goesOn = false) {
+  /**
+   * @param goesOn another process has seen the run up to here, with the lives that are on.
+   * @param secondsBefore trained up to here.
+   */
+  constructor(goesOn = false, secondsBefore = 0) {
     this.#goesOn = goesOn;
+    this.#secondsBefore = secondsBefore;
+  }
+
+  /** The run goes on from a checkpoint, by which it had trained so long. */
+  wentBack(secondsBefore: number): void {
+    this.#giveUp();
+    this.#goesOn = false;
+    this.#beganMs = null;
+    this.#secondsBefore = secondsBefore;
   }
 
   /** Takes the members' latest counts. */
@@ -177,7 +191,7 @@ export class RunCounts {
     return {
       kind: "step",
       time,
-      seconds: (sums.ms - (this.#beganMs ?? sums.ms)) / 1000,
+      seconds: this.#secondsBefore + (sums.ms - (this.#beganMs ?? sums.ms)) / 1000,
       step,
       epoch: epoch + 1,
       examples: this.#examplesAt(sums),

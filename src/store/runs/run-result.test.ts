@@ -261,3 +261,8 @@ test("a run that never came to training has no metrics, but its outcome", () => 
   const { outcome, reason, exitCode } = file.paceline;
   assert.deepEqual([outcome, reason, exitCode], ["failed", "nobody came", 3]);
 });
+
+test("of a run that went on from a checkpoint the bytes are not known", () => {
+  const { bytesIn, bytesOut } = of({ earlierWorkers: { 0: idleWorker } }).paceline;
+  assert.deepEqual([bytesIn, bytesOut], [null, null]);
+});

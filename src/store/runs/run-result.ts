@@ -112,9 +112,12 @@ export interface PacelineResult {
   readonly algorithms: readonly string[];
   /** True where times are those of a virtual clock. */
   readonly simulated: boolean;
-  /** Of all servers together. */
-  readonly bytesIn: number;
-  readonly bytesOut: number;
+  /**
+   * Of all servers together; null where the run went on from a checkpoint, as servers count what
+   * went through them since.
+   */
+  readonly bytesIn: number | null;
+  readonly bytesOut: number | null;
   readonly machine: object;
   readonly node: string;
   readonly spec: RunSpec;
@@ -216,7 +219,7 @@ export function lastOfEpochs<
 
 /** A list by epoch, counted from 0; null for an epoch that has no number. */
 function byPlace(numbers: ReadonlyMap<number, number | undefined>): (number | null)[] {
-  const places = Math.max(0, ...[...numbers.keys()].map((epoch) => epoch + 1));
+  const places = [...numbers.keys()].reduce((most, epoch) => Math.max(most, epoch + 1), 0);
   return Array.from({ length: places }, (_, epoch) => numbers.get(epoch) ?? null);
 }
 
@@ -224,6 +227,7 @@ function pacelineResult(facts: RunFacts): PacelineResult {
   const { spec, result } = facts;
   const servers = Object.values(result.servers);
   const { stalenessSum, stalenessCount, stalenessMax } = staleness(servers);
+  const isWhole = Object.keys(result.earlierWorkers ?? {}).length === 0;
   return {
     version: facts.version,
     commit: facts.commit,
@@ -275,8 +279,8 @@ function pacelineResult(facts: RunFacts): PacelineResult {
     engines: facts.engines,
     algorithms: facts.algorithms,
     simulated: false,
-    bytesIn: sum(servers, ({ bytesIn }) => bytesIn),
-    bytesOut: sum(servers, ({ bytesOut }) => bytesOut),
+    bytesIn: isWhole ? sum(servers, ({ bytesIn }) => bytesIn) : null,
+    bytesOut: isWhole ? sum(servers, ({ bytesOut }) => bytesOut) : null,
     machine: facts.machine,
     node: facts.nodeVersion,
     spec,

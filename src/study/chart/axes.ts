@@ -3,6 +3,8 @@
  * placed by the same numbers. An axis starts at zero unless its numbers would then be one line,
  * and the caller of such an axis says so in its title.
  */
+
+import { greatest, least } from "../extremes.js";
 import { textWidth } from "./font-metrics.js";
 import { textSizes } from "./theme.js";
 
@@ -20,8 +22,8 @@ const wordGapPx = 7;
 
 /** A linear axis from zero (or from below the smallest value, if that is negative). */
 export function axisFromZero(title: string, values: readonly number[]): Axis {
-  const high = Math.max(0, ...values);
-  const low = Math.min(0, ...values);
+  const high = Math.max(0, greatest(values));
+  const low = Math.min(0, least(values));
   return linearAxis(title, low, high === low ? low + 1 : high);
 }
 
@@ -30,8 +32,8 @@ export function axisFromZero(title: string, values: readonly number[]): Axis {
  * its title when it does not start at zero.
  */
 export function axisAround(title: string, values: readonly number[], spanMin: number): Axis {
-  const low = Math.min(...values);
-  const high = Math.max(...values);
+  const low = least(values);
+  const high = greatest(values);
   const pad = Math.max(0.08 * (high - low), (spanMin - (high - low)) / 2, 0.02 * spanMin);
   const from = Math.max(0, low - pad);
   // A percentage has an upper end; where the pad would pass it, the axis ends there.
@@ -113,8 +115,8 @@ export function decadesAxis(title: string, low: number, high: number): Axis {
 
 /** A logarithmic axis to base 2 whose ticks are powers of two around the values. */
 export function powersAxis(title: string, values: readonly number[]): Axis {
-  const low = Math.floor(Math.log2(Math.min(...values)) + 1e-9);
-  const high = Math.max(low + 1, Math.ceil(Math.log2(Math.max(...values)) - 1e-9));
+  const low = Math.floor(Math.log2(least(values)) + 1e-9);
+  const high = Math.max(low + 1, Math.ceil(Math.log2(greatest(values)) - 1e-9));
   const stride = Math.max(1, Math.ceil((high - low) / 7));
   const ticks: number[] = [];
   for (let power = low; power <= high; power += stride) ticks.push(2 ** power);
@@ -137,7 +139,7 @@ export interface TimeUnit {
 
 /** The unit in which the largest of these numbers of seconds reads well. */
 export function timeUnit(seconds: readonly number[]): TimeUnit {
-  const most = Math.max(0, ...seconds);
+  const most = Math.max(0, greatest(seconds));
   if (most >= 3 * 3600) return { name: "h", perSecond: 1 / 3600 };
   if (most >= 300) return { name: "min", perSecond: 1 / 60 };
   return most >= 0.5 || most === 0 ? { name: "s", perSecond: 1 } : { name: "ms", perSecond: 1000 };

@@ -3,6 +3,7 @@
  * counts. Two by two panels each.
  */
 import { confoundsOf } from "../confounds.js";
+import { greatest } from "../extremes.js";
 import type { Spread } from "../group-results.js";
 import {
   axisAround,
@@ -142,7 +143,7 @@ function timeColumns(
     shape: "bar",
     xTitle: "",
     // Room for what is written above the highest bar.
-    y: axisFromZero(`time (${unit.name})`, [...values, Math.max(...values) * 1.12]),
+    y: axisFromZero(`time (${unit.name})`, [...values, greatest(values) * 1.12]),
     columns: columnsOf(groups, names, pick, { unit: unit.name, factor: unit.perSecond }),
   };
 }
@@ -193,7 +194,7 @@ function longestEpochs(
     ),
   }));
   const drawn = lines.filter(({ points }) => points.length > 0);
-  const last = Math.max(...drawn.flatMap(({ points }) => points.map(({ x }) => x)));
+  const last = greatest(drawn.flatMap(({ points }) => points.map(({ x }) => x)));
   const values = ends(spreads, 0).map((value) => value * unit.perSecond);
   return {
     kind: "lines",
@@ -330,7 +331,7 @@ function speedUps(series: readonly Series[], x: LinePanel["x"], note: Note): Lin
     return null;
   }
   const bases = [...new Set(timed.map(({ members }) => members[0]!.workers))].sort((a, b) => a - b);
-  const most = Math.max(...timed.flatMap(({ members }) => members.map(({ workers }) => workers)));
+  const most = greatest(timed.flatMap(({ members }) => members.map(({ workers }) => workers)));
   const ideals: Line[] = bases.map((base) => ({
     label: bases.length === 1 ? "ideal" : `ideal from ${base}`,
     mode: "reference",

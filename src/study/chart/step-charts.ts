@@ -1,4 +1,6 @@
 /** What a step is made of: how stale its gradients were, and where its time went. */
+
+import { greatest } from "../extremes.js";
 import { spreadOf } from "../group-results.js";
 import type { StudyResult } from "../study-result.js";
 import { axisFromZero, threeDigits } from "./axes.js";
@@ -40,8 +42,8 @@ export function stalenessHistogram(chartData: ChartData, note: Note): Chart | nu
     note(`${name} leaves out ${names}: no count of pushes by staleness`);
   }
   const sheets = stale.map((group) => ({ group, shares: sharesOf(group) }));
-  const most = Math.max(
-    ...sheets.flatMap(({ shares }) => shares.map(({ mean, std }) => mean + (std ?? 0))),
+  const most = greatest(
+    sheets.flatMap(({ shares }) => shares.map(({ mean, std }) => mean + (std ?? 0))),
   );
   const longest = Math.max(...sheets.map(({ shares }) => shares.length));
   const y = axisFromZero("share of pushes (%)", [most]);

@@ -1,4 +1,6 @@
 /** How training went: the sheet of one run, accuracy against time and work, curves side by side. */
+
+import { greatest } from "../extremes.js";
 import { type Spread, spreadOf } from "../group-results.js";
 import type { StudyEvaluation, StudyResult } from "../study-result.js";
 import {
@@ -130,7 +132,7 @@ function epochPanel(
 ): LinePanel | null {
   const drawn = lines.filter(({ points }) => points.length > 0);
   if (drawn.length === 0) return null;
-  const x = wholeAxis("epoch", 1, Math.max(...group.epochs.map(({ epoch }) => epoch)));
+  const x = wholeAxis("epoch", 1, greatest(group.epochs.map(({ epoch }) => epoch)));
   const y = axis(reachOf(drawn));
   return { kind: "lines", title, heightPx: sheetHeightPx, x, y, lines: drawn };
 }
@@ -211,7 +213,7 @@ export function trainingCurves({ groups, subtitle }: ChartData, note: Note): Cha
     note(`${name} is not drawn: no file records ${what} by epoch`);
     return null;
   }
-  const last = Math.max(...groups.flatMap(({ epochs }) => epochs.map(({ epoch }) => epoch)));
+  const last = greatest(groups.flatMap(({ epochs }) => epochs.map(({ epoch }) => epoch)));
   const x = wholeAxis("epoch", 1, last);
   const lossAxis = axisFromZero("loss", reachOf(losses));
   const accuracyAxis = axisAround("accuracy (%)", reachOf(accuracies), 2);
@@ -281,7 +283,7 @@ function byteCurve(group: NamedGroup, _: number, all: readonly NamedGroup[]): Cu
 
 /** What went through servers for each example; nothing where the file does not tell. */
 function bytesOfExample({ evaluations, bytesIn, bytesOut }: StudyResult): number[] {
-  const examples = Math.max(0, ...evaluations.map((one) => one.examples ?? Number.NaN));
+  const examples = Math.max(0, greatest(evaluations.map((one) => one.examples ?? Number.NaN)));
   if (bytesIn === null || bytesOut === null || !(examples > 0)) return [];
   return [(bytesIn + bytesOut) / examples];
 }

@@ -34,10 +34,12 @@ export class LogReader implements LogsRead {
 
   /** Reads a file, or a stream of that name. */
   async takeFile(path: string): Promise<void> {
-    const { mtimeMs } = await stat(path).catch((cause) => {
+    const found = await stat(path).catch((cause) => {
       throw fileError(cause, "read", path);
     });
-    this.#lastChangeMs = Math.max(this.#lastChangeMs, mtimeMs);
+    this.#lastChangeMs = Math.max(this.#lastChangeMs, found.mtimeMs);
+    // A pipe is read once, from where it stands.
+    if (!found.isFile()) return this.takeStream(path, createReadStream(path));
     await this.takeStream(path, await contentOf(path));
   }
 
