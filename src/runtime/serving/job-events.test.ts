@@ -7,7 +7,7 @@ import { PacelineError } from "../../errors.js";
 import { aroundFiles, diskFiles } from "../../store/files.js";
 import { readEventsPart } from "./job-events.js";
 
-test("events of a file that is replaced by a longer one while it is read are told", async (context) => {
+test("events are told of a file that a longer one replaces meanwhile", async (context) => {
   const folder = await mkdtemp(join(tmpdir(), "paceline-events-"));
   context.after(() => rm(folder, { recursive: true, force: true }));
   const path = join(folder, "events.jsonl");
