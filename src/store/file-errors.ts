@@ -72,7 +72,7 @@ export function isMissing(thrown: unknown): boolean {
   return thrown instanceof PacelineError && thrown.details.errno === "ENOENT";
 }
 
-/** True for a translated error whose cause is that another file has the path since it was opened. */
+/** True for a translated error whose cause is that the path is another file's by now. */
 export function isReplaced(thrown: unknown): boolean {
   return thrown instanceof PacelineError && thrown.details.errno === "ESTALE";
 }

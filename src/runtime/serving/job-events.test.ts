@@ -49,7 +49,7 @@ test("each record is a file of the run's folder", async () => {
   }
 });
 
-test("events of a file that is replaced by a longer one while it is read are told", async () => {
+test("events are told of a file that a longer one replaces meanwhile", async () => {
   await writeFile(path, "one\ntwo\n");
   let replacements = 2;
   const files = aroundFiles(diskFiles, async (verb, _path, action) => {

@@ -389,7 +389,7 @@ describe("files in a bucket", () => {
     await assert.rejects(writeTextAtomically(files, `${root}/x`, "x"), {
       code: "storage",
       message:
-        /^can't write s3:\/\/some-bucket\/runs\/\.x-[0-9a-f]{8}\.tmp: access denied \(.*403\): check the cred/,
+        /^can't write s3:\/\/some-bucket\/runs\/\.x-[0-9a-f]{8}\.tmp: access denied \(.*403\): /,
     });
     await assert.rejects(files.list("s3:///x"), { code: "usage" });
   });
