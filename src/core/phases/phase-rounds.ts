@@ -154,9 +154,9 @@ export class PhaseRounds {
     }
     const counted = this.#plan.stepOfVersion(version ?? 0);
     this.#rest = null;
-    const firstSteps = views.workers().map(({ fromStep }) => fromStep);
     const told = Math.max(counted, this.globalSteps());
-    const fromStep = Math.max(limit + 1, views.openStep, told, ...firstSteps);
+    // Who was to come in later than all others stand has taken no step, and comes in with them.
+    const fromStep = Math.max(limit + 1, views.openStep, told);
     const text = this.#plan.enter(fromStep, this.usedExamples(), evaluator.records.length);
     views.enter(this.#plan.phase, account.work.keepPace(this.pace, fromStep));
     port.emit({ kind: "info", text });
