@@ -11,7 +11,7 @@ import { identifyDataset, inspectDataset, loadDataset } from "../data/dataset.js
 import { identityDifference } from "../data/identity.js";
 import type { Dataset } from "../data/split.js";
 import { PacelineError } from "../errors.js";
-import { type LocalSteps, localStepsOf } from "../protocol/local/local-steps.js";
+import { type LocalSteps, lastingLocalSteps } from "../protocol/local/local-steps.js";
 import { type PlannedRun, paceTitle } from "../protocol/plan/plan.js";
 import type { Feed, Protocol, RunSpec } from "../protocol/run-spec.js";
 import {
@@ -319,7 +319,7 @@ function bothOf(
   spec: RunSpec,
   read: (local: LocalSteps) => number | string,
 ): readonly [number | string, number | string] {
-  const [was, is] = [localStepsOf(before), localStepsOf(spec)];
+  const [was, is] = [lastingLocalSteps(before), lastingLocalSteps(spec)];
   return [was === null ? "none" : read(was), is === null ? "none" : read(is)];
 }
 

@@ -104,7 +104,7 @@ class Departure {
   }
 }
 
-/** The views that a member was told; whoever wants to know hears of work as well. */
+/** The views that a member was told; who asked for it hears of work as well. */
 class ToldViews {
   readonly #onWork: () => void;
   #first: CoordinatorMessage | null = null;

@@ -47,7 +47,7 @@ describe("a worker that waits for work", () => {
     }
   });
 
-  test("does so behind a wait that was longer than its last step, and not between two steps", () => {
+  test("does so behind a wait longer than its last step, and not between two steps", () => {
     const bench = new Bench();
     bench.begin("static", undefined, plainAsp);
     for (const chunk of chunks) bench.reply(-1, chunk);

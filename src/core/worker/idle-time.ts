@@ -14,7 +14,7 @@ export class IdleTime {
   /** How long the last step took, with its answers; 0 before the first. */
   #stepMs = 0;
 
-  /** It rests, as it is ordered to: so does everybody, but before its first step that counts too. */
+  /** It rests as it is ordered to, as all do: that counts before its first step only. */
   ordered(nowMs: number): void {
     if (this.#stepMs === 0) this.#sinceMs ??= nowMs;
   }

@@ -16,7 +16,7 @@
 import type { AssignmentReport } from "../../protocol/assignment-report.js";
 import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
-import type { RateMoment } from "../../protocol/local/local-steps.js";
+import type { LocalMoment } from "../../protocol/local/local-steps.js";
 import type {
   Assignment,
   ChunkHeader,
@@ -100,7 +100,7 @@ export interface StepGround {
   readonly spec: RunSpec;
   readonly pace: Pace;
   /** Knows what the rate of local steps follows. */
-  readonly requests: { momentOf(step: number): RateMoment };
+  readonly requests: { momentOf(step: number): LocalMoment };
 }
 
 /** A step of the assignment, with all chunks yet to be answered, and what to compute for it. */

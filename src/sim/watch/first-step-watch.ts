@@ -43,7 +43,7 @@ export class FirstStepWatch {
     const old = versions.findIndex((version, chunk) => version < heard[chunk]!);
     if (old < 0) return;
     const who = `worker ${rank} begins with step ${step}`;
-    const what = `version ${versions[old]} of chunk ${old}, ${heard[old]} was there when it had work`;
-    this.#violated("old weights", `${who} on ${what}`);
+    const what = `version ${versions[old]} of chunk ${old}`;
+    this.#violated("old weights", `${who} on ${what}, and had work at version ${heard[old]}`);
   }
 }
