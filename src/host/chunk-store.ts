@@ -35,17 +35,26 @@ export class ChunkStore {
   readonly #kernels: Kernels;
   readonly #layout: Layout;
   readonly #rule: ServedRule;
+  readonly #differences: ServedRule;
   readonly #chunks = new Map<number, ChunkSlots>();
   /** Unfinished writes by slot. */
   readonly #writes = new Map<number, number>();
   /** Slots to free when their last write has ended. */
   readonly #retired = new Set<number>();
 
-  constructor(parts: { arena: Arena; kernels: Kernels; layout: Layout; rule: ServedRule }) {
+  /** @param parts with the rule whose state is kept, and that of differences where there are. */
+  constructor(parts: {
+    arena: Arena;
+    kernels: Kernels;
+    layout: Layout;
+    rule: ServedRule;
+    differences?: ServedRule;
+  }) {
     this.#arena = parts.arena;
     this.#kernels = parts.kernels;
     this.#layout = parts.layout;
     this.#rule = parts.rule;
+    this.#differences = parts.differences ?? parts.rule;
   }
 
   /** A slot as long as a chunk, for what is about to arrive. */
@@ -164,7 +173,7 @@ export class ChunkStore {
 
   #move(
     slots: ChunkSlots,
-    { chunk, gradient, lr, momentum, scale, version }: Entry,
+    { chunk, gradient, lr, momentum, scale, version, isDifference = false }: Entry,
     group: ParameterGroup,
   ): void {
     const length = this.#lengthOf(chunk);
@@ -177,7 +186,8 @@ export class ChunkStore {
       slots.states[index] = this.#copyOf(state, length);
       this.free(state);
     });
-    this.#kernels.update(updateScalars(this.#rule, moment), {
+    const rule = isDifference ? this.#differences : this.#rule;
+    this.#kernels.update(updateScalars(rule, moment), {
       weightsIn: slots.weights,
       weightsOut: target,
       gradient,

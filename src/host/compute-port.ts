@@ -13,7 +13,7 @@
 import type { StepOutcome } from "../core/worker/worker-account.js";
 import type { StepRange } from "../protocol/examples.js";
 import type { Layout } from "../protocol/layout.js";
-import type { RateMoment } from "../protocol/local/local-steps.js";
+import type { LocalMoment } from "../protocol/local/local-steps.js";
 import type { Range } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 
@@ -58,7 +58,7 @@ export interface ComputeRequest extends StepRange {
   /** How many times its own time the step is to take; 1 if left out. */
   readonly slow?: number;
   /** What the rate follows, where the step is made of local steps; such a step lacks no chunk. */
-  readonly moment?: RateMoment;
+  readonly moment?: LocalMoment;
 }
 
 /** The computing side. One request is under way at a time. */

@@ -15,8 +15,9 @@ export function entryHeader(
   about: Pick<ChunkHeader, "run" | "generation" | "term" | "fence">,
 ): ChunkHeader {
   const { chunk, seq, version, examples } = entry;
-  const { marks, sealedStep, pushes, staleness, lr, momentum, scale } = entry;
-  const detail = JSON.stringify({ marks, sealedStep, pushes, staleness, lr, momentum, scale });
+  const { marks, sealedStep, pushes, staleness, lr, momentum, scale, isDifference } = entry;
+  const told = { marks, sealedStep, pushes, staleness, lr, momentum, scale, isDifference };
+  const detail = JSON.stringify(told);
   return { ...emptyHeader, ...about, kind: "entry", chunk, step: seq, version, examples, detail };
 }
 
@@ -37,6 +38,7 @@ export function readEntry(
     lr: real(fields, "lr", chunk),
     momentum: real(fields, "momentum", chunk),
     scale: real(fields, "scale", chunk),
+    ...(fields.isDifference === true ? { isDifference: true } : {}),
   };
 }
 

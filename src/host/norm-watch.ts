@@ -29,12 +29,13 @@ export class NormWatch {
 
   /** An entry is about to move its chunk's values. */
   note(entry: Entry, group: ParameterGroup, view: View): void {
-    const { chunk, version, scale } = entry;
+    const { chunk, version, scale, isDifference = false } = entry;
     if (!hasNorms(group) || primaryOf(view, chunk) !== this.#index) return;
     if (view.generation !== this.#generation) this.#shares.clear();
     this.#generation = view.generation;
     const squares = this.#store.squaresOf(entry);
-    const decay = group === "weight" ? this.#rule.weightDecay : this.#rule.weightDecayPlain;
+    const own = group === "weight" ? this.#rule.weightDecay : this.#rule.weightDecayPlain;
+    const decay = isDifference ? 0 : own;
     const before = this.#shares.get(version);
     this.#shares.set(version, {
       version,
@@ -60,7 +61,7 @@ export class NormWatch {
 
 /** A server's watch where the run asks for it; else null. */
 export function normWatchOf(
-  spec: Pick<RunSpec, "watch" | "updateRule" | "protocol">,
+  spec: Pick<RunSpec, "watch" | "updateRule" | "protocol" | "plan">,
   index: number,
   store: Pick<ChunkStore, "squaresOf">,
 ): NormWatch | null {

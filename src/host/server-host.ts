@@ -15,7 +15,7 @@ import { toPacelineError } from "../errors.js";
 import type { ArenaUsage } from "../kernels/arena.js";
 import { createConversions, createKernels } from "../kernels/choice.js";
 import { termOf } from "../protocol/ids.js";
-import { servedRule } from "../protocol/local/local-steps.js";
+import { servedRules } from "../protocol/local/local-steps.js";
 import {
   type ChunkHeader,
   type CoordinatorMessage,
@@ -131,7 +131,7 @@ export class ServerHost {
       const arena = this.#parts.openArena();
       const { kernels: choice = "auto", log } = this.#parts;
       const kernels = createKernels(arena, { choice, log });
-      const store = new ChunkStore({ arena, kernels, layout, rule: servedRule(spec) });
+      const store = new ChunkStore({ arena, kernels, layout, ...servedRules(spec) });
       const shard = new Shard({ index: this.#parts.index, spec, layout });
       const conversions = createConversions(arena, { choice, log });
       const codecs = new RunCodecs(spec, layout, conversions, (values) =>

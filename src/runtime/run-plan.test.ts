@@ -170,9 +170,9 @@ describe("a plan of protocols", () => {
       /a plateau needs evaluations/,
     ],
     [
-      "a mode whose servers apply another rule",
-      { plan: [bspThenAsp[0], { mode: "local", length: null }] },
-      /has local, whose servers apply a rule of their own: leave local out, or/,
+      "local steps whose outer optimizer has a state",
+      { plan: [bspThenAsp[0], { mode: "local", length: null }], outerOptimizer: "nesterov" },
+      /has local: --outer-optimizer nesterov has a state that other phases/,
     ],
     [
       "a median of single pushes",

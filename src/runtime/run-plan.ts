@@ -11,11 +11,13 @@ import { momentumOfSwitch } from "../core/phases/plan-progress.js";
 import { defaultMode, paceOf, protocolOf } from "../core/sync/modes.js";
 import { batchesOfGlobalStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
-import { localStepsOf } from "../protocol/local/local-steps.js";
+import { compressionSpecFields } from "../protocol/compression.js";
+import { localProblem, localStepsOf, mixedProblem } from "../protocol/local/local-steps.js";
 import { fixedMomentum } from "../protocol/plan/phase-hparams.js";
 import type { PlannedPhase } from "../protocol/plan/plan.js";
 import { type PhaseWords, planText } from "../protocol/plan/plan-text.js";
 import type { Protocol } from "../protocol/run-spec.js";
+import { filled } from "../protocol/spec-option.js";
 import { factsOf } from "../protocol/update-rules.js";
 import type { RunSettings } from "./run-settings.js";
 
@@ -40,12 +42,7 @@ export function runPlanOf(settings: RunSettings, trainExamples: number): RunPlan
   demandForEach(settings, phases);
   const work = settings.epochs * trainExamples;
   const protocols = phases.map(({ words }) => protocolOf(words.mode, settings));
-  const local = protocols.find((protocol) => localStepsOf({ protocol }) !== null);
-  if (local !== undefined) {
-    const text = planText(phases.map(({ words }) => words));
-    const sentence = `the plan ${text} has ${local.mode}, whose servers apply a rule of their own`;
-    throw usage(`${sentence}: leave ${local.mode} out, or run it alone`);
-  }
+  demandMixable(settings, protocols, planText(phases.map(({ words }) => words)));
   const first = batchesOf(protocols[0]!, settings);
   let end = 0;
   const plan = phases.map(({ words, examples }, index): PlannedPhase => {
@@ -187,6 +184,22 @@ function demandAlone(
   if (maxSteps === null) return;
   const sentence = `--max-steps ${maxSteps} with the plan ${text}, whose steps are of two kinds`;
   throw usage(`${sentence}; say by --epochs how long it is`);
+}
+
+/** What local steps and other phases can't have in one run. */
+function demandMixable(settings: RunSettings, protocols: readonly Protocol[], text: string): void {
+  const index = protocols.findIndex((protocol) => localStepsOf({ protocol }) !== null);
+  const local = protocols[index];
+  if (local === undefined) return;
+  const { feed, hparams } = settings;
+  const own = hparams[index]?.momentum ?? null;
+  const problem =
+    localProblem({ protocol: local, feed }) ??
+    mixedProblem(protocols, { compression: filled(compressionSpecFields, settings) }) ??
+    (own === null
+      ? null
+      : `workers apply --momentum there, not what --hparams says of a phase; leave it out`);
+  if (problem !== null) throw usage(`the plan ${text} has ${local.mode}: ${problem}`);
 }
 
 function demandWithin(

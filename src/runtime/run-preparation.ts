@@ -11,7 +11,7 @@ import { identifyDataset, inspectDataset, loadDataset } from "../data/dataset.js
 import { identityDifference } from "../data/identity.js";
 import type { Dataset } from "../data/split.js";
 import { PacelineError } from "../errors.js";
-import { type LocalSteps, localStepsOf } from "../protocol/local/local-steps.js";
+import { type LocalSteps, lastingLocalSteps } from "../protocol/local/local-steps.js";
 import { type PlannedRun, paceTitle } from "../protocol/plan/plan.js";
 import type { Feed, Protocol, RunSpec } from "../protocol/run-spec.js";
 import {
@@ -309,7 +309,7 @@ function assertResumable(
 
 /** A mode with local steps goes on from no checkpoint of one without them, nor the other way. */
 function demandSameKind(before: RunSpec, spec: RunSpec): void {
-  const [was, is] = [localStepsOf(before), localStepsOf(spec)];
+  const [was, is] = [lastingLocalSteps(before), lastingLocalSteps(spec)];
   if ((was === null) === (is === null)) return;
   const told = (run: RunSpec, local: LocalSteps | null) =>
     `--mode ${run.protocol.mode}, ${local === null ? "without" : local.count} local steps`;
@@ -338,7 +338,7 @@ function bothOf(
   spec: RunSpec,
   read: (local: LocalSteps) => number | string,
 ): readonly [number | string, number | string] {
-  const [was, is] = [localStepsOf(before), localStepsOf(spec)];
+  const [was, is] = [lastingLocalSteps(before), lastingLocalSteps(spec)];
   return [was === null ? "none" : read(was), is === null ? "none" : read(is)];
 }
 

@@ -6,7 +6,7 @@
  */
 import { protocolOf } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
-import { localStepsOf } from "../protocol/local/local-steps.js";
+import { localProblem, localStepsOf, mixedProblem } from "../protocol/local/local-steps.js";
 import { momentumBehindSwitch, switchMomenta } from "../protocol/plan/phase-momentum.js";
 import type { PlannedPhase } from "../protocol/plan/plan.js";
 import type { Protocol, RunSpec } from "../protocol/run-spec.js";
@@ -44,11 +44,13 @@ export const switchedSettings: PaceSettings = {
 
 /** What of a spec a plan decides. */
 type PlannedParts = Pick<RunSpec, "plan" | "maxSteps" | "reduce" | "switchLr" | "switchMomentum">;
+/** What says whether local steps may be in it. */
+type LocalParts = Pick<RunSpec, "feed" | "compression">;
 
 /** One run of three has a plan, which knows no limit on steps and folds by the mean. */
 export function withPlan(
   random: Random,
-  spec: PlannedParts & Pick<RunSpec, "protocol" | "epochs" | "trainExamples" | "seed">,
+  spec: PlannedParts & LocalParts & Pick<RunSpec, "protocol" | "epochs" | "trainExamples" | "seed">,
   settings: PaceSettings,
 ): PlannedParts {
   const { protocol, epochs, trainExamples, maxSteps, reduce, switchLr } = spec;
@@ -56,12 +58,15 @@ export function withPlan(
   const switchMomentum = switchMomenta[changes.below(switchMomenta.length)]!;
   const unplanned = { plan: [], maxSteps, reduce, switchLr, switchMomentum };
   const isLocal = localStepsOf({ protocol }) !== null;
-  if (isLocal || random.below(3) > 0) return unplanned;
+  const isMixable = (one: Protocol) =>
+    (localProblem({ feed: spec.feed, protocol: one }) ?? mixedProblem([one], spec)) === null;
+  if ((isLocal && !isMixable(protocol)) || random.below(3) > 0) return unplanned;
   const protocols: Protocol[] = [protocol];
   while (protocols.length < 2 || (protocols.length < 4 && random.below(2) === 0)) {
     const mode = otherThan(random, protocols.at(-1)!.mode);
     protocols.push(protocolOf(mode, settings));
   }
+  putLocal(new Random("local phase", protocol.mode, spec.seed), protocols, settings, isMixable);
   const work = epochs * trainExamples;
   const ends = protocols.slice(1).map(() => 1 + random.below(work - 1));
   ends.sort((left, right) => left - right);
@@ -79,6 +84,21 @@ export function withPlan(
   };
 }
 
+/** In one plan of three a phase behind the first has local steps, with a stream of its own. */
+function putLocal(
+  random: Random,
+  protocols: Protocol[],
+  settings: PaceSettings,
+  isMixable: (protocol: Protocol) => boolean,
+): void {
+  if (random.below(3) > 0) return;
+  const mode = ["local", "local-async"][random.below(2)]!;
+  const protocol = protocolOf(mode, { ...settings, outerOptimizer: "average" });
+  const place = 1 + random.below(protocols.length - 1);
+  const twins = [place - 1, place + 1].some((next) => protocols[next]?.mode === mode);
+  if (!twins && isMixable(protocol)) protocols[place] = protocol;
+}
+
 /** Momentum and checkpoints of a phase, the first one too, as --hparams may say them of it. */
 function drawChange(random: Random): Pick<PlannedPhase, "momentum" | "checkpointEvery"> {
   const way = switchMomenta[random.below(switchMomenta.length)]!;
@@ -90,13 +110,15 @@ function drawChange(random: Random): Pick<PlannedPhase, "momentum" | "checkpoint
 /** In one part of four somebody asks for other modes; who folds by more than one step, for none. */
 export function drawSwitches(
   random: Random,
-  { protocol, reduce }: Pick<RunSpec, "protocol" | "reduce">,
+  { protocol, reduce, seed }: Pick<RunSpec, "protocol" | "reduce" | "seed">,
   untilMs: number,
 ): Fault[] {
   const isLocal = localStepsOf({ protocol }) !== null;
   if (isLocal || reduce !== "mean" || random.below(4) > 0) return [];
+  const local = new Random("local by hand", protocol.mode, seed);
   return Array.from({ length: 1 + random.below(3) }, (): Fault => {
-    const mode = switchable[random.below(switchable.length)]!;
+    const drawn = switchable[random.below(switchable.length)]!;
+    const mode = local.below(4) === 0 ? "local" : drawn;
     return { kind: "switch", atMs: random.float() * untilMs, mode };
   });
 }

@@ -366,6 +366,7 @@ export class SimulatedCluster {
         if (process.isAlive) this.#watch.computed(...about);
       },
       onEvaluated: this.#watch.evaluated.bind(this.#watch),
+      onWork: this.#watch.heardWork.bind(this.#watch),
     };
     process.run(() => {
       this.#members.set(node, new SimulatedWorker(this.#around(process), rank, compute));

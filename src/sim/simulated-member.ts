@@ -104,14 +104,20 @@ class Departure {
   }
 }
 
-/** The views that a member was told. */
+/** The views that a member was told; who asked for it hears of work as well. */
 class ToldViews {
+  readonly #onWork: () => void;
   #first: CoordinatorMessage | null = null;
   #count = 0;
   last: View | null = null;
 
+  constructor(onWork: () => void = () => {}) {
+    this.#onWork = onWork;
+  }
+
   /** Takes note of what a member is told. */
   heard(message: CoordinatorMessage): void {
+    if (message.type === "work") this.#onWork();
     if (message.type !== "view") return;
     this.#first ??= message;
     this.last = message.view;
@@ -205,6 +211,8 @@ export type WorkerCompute = Pick<ComputeSurroundings, "random" | "stepMsMax"> & 
   refuses(rank: number, epoch: number, start: number): boolean;
   onComputed(life: WorkerIdentity, ...about: Parameters<ComputeSurroundings["onComputed"]>): void;
   onEvaluated(life: WorkerIdentity, ...about: Parameters<ComputeSurroundings["onEvaluated"]>): void;
+  /** A life that had all its weights has heard of work. */
+  onWork(life: WorkerIdentity): void;
 };
 
 /** A worker. */
@@ -263,7 +271,11 @@ export class SimulatedWorker implements SimulatedMember {
     };
     const request = requestOf(around, "worker", this.rank, this.#lives++);
     const open = (rank: number, incarnation: number) => this.#open(rank, incarnation);
-    this.#told = new ToldViews();
+    this.#told = new ToldViews(() => {
+      const isReady = this.#host?.heartbeat().activity === "waiting for work";
+      const { rank } = this;
+      if (isReady) this.#compute.onWork({ rank, incarnation: this.#incarnation });
+    });
     const hears = { heard: this.#heard, told: this.#told, leave: this.#leave };
     join(around, request, hears, open, (error) => void onLost(error)).catch((thrown: Error) =>
       around.exit(thrown.message),

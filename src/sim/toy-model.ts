@@ -7,9 +7,9 @@ import { assert } from "../assert.js";
 import type { StepRange } from "../protocol/examples.js";
 import { type Layout, layOut, type TensorSpec } from "../protocol/layout.js";
 import {
+  type LocalMoment,
   localBatches,
   localStepsOf,
-  type RateMoment,
   scheduledRate,
 } from "../protocol/local/local-steps.js";
 import type { Range } from "../protocol/messages.js";
@@ -87,7 +87,7 @@ export function toyGradient(
 export interface LocalToyStep {
   readonly spec: RunSpec;
   readonly about: StepRange;
-  readonly moment: RateMoment;
+  readonly moment: LocalMoment;
 }
 
 /** Writes the difference that local steps of plain descent make. */
@@ -96,14 +96,15 @@ export function toyDifference(
   parameters: Float32Array,
   differences: Float32Array,
 ): void {
-  const local = localStepsOf(spec);
-  assert(local !== null, "the spec has local steps");
+  const local = moment.inner ?? localStepsOf(spec);
+  assert(local !== null, "the step is made of local steps");
+  const { lrFactor = 1 } = moment.inner ?? {};
   const own = parameters.slice();
   const gradients = new Float32Array(own.length);
   for (const { epoch, range } of localBatches(about, local, spec.batchSize)) {
     const done = range.start - about.range.start;
     const examples = moment.examples + moment.partners * done;
-    const lr = scheduledRate(spec, { ...moment, examples });
+    const lr = scheduledRate(spec, { ...moment, examples }) * lrFactor;
     toyGradient({ seed: spec.seed, epoch, range }, own, gradients);
     for (let index = 0; index < own.length; index++) own[index]! -= lr * gradients[index]!;
   }

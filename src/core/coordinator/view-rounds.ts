@@ -237,12 +237,15 @@ export class ViewRounds {
     return [...this.#servers.values()].sort((left, right) => left.index - right.index);
   }
 
-  /** Asks for another phase: workers, who rest, stand before this step by rank. */
+  /**
+   * Asks for another phase: workers, who rest, stand before this step by rank, also one that has
+   * taken no step and was to take its first one later.
+   */
   enter(phase: ViewPhase, startOf: (rank: number) => number): void {
     this.#phase = phase;
     this.#pace = paceOf(phase.protocol);
     for (const worker of this.workers()) {
-      this.#put({ ...worker, fromStep: Math.max(worker.fromStep, startOf(worker.rank)) });
+      this.#put({ ...worker, fromStep: startOf(worker.rank) });
     }
     this.#changed = true;
   }

@@ -10,7 +10,7 @@
  * Invariant: when a phase begins nothing is in flight and no assignment is out.
  */
 
-import { localStepsOf } from "../../protocol/local/local-steps.js";
+import { lastingLocalSteps, localProblem, mixedProblem } from "../../protocol/local/local-steps.js";
 import type { TimedCadence } from "../../protocol/plan/cadence.js";
 import type { RunPhase } from "../../protocol/plan/plan.js";
 import { isRobust } from "../../protocol/reduction.js";
@@ -23,7 +23,7 @@ import type { TrainingPort } from "../coordinator/training-port.js";
 import type { ViewRounds } from "../coordinator/view-rounds.js";
 import { stragglerPolicies } from "../stragglers/straggler-policy.js";
 import { paceOf } from "../sync/modes.js";
-import type { Pace } from "../sync/pace.js";
+import { examplesOfStep, type Pace } from "../sync/pace.js";
 import type { Evaluator } from "../work/evaluator.js";
 import type { RunAccount } from "../work/run-account.js";
 import type { WorkFloor } from "../work/work-floor.js";
@@ -125,7 +125,8 @@ export class PhaseRounds {
   stepsLeft(workers: number): number {
     const { spec } = this.#ground;
     const examples = this.#plan.end - this.usedExamples();
-    return Math.max(1, Math.ceil(examples / (spec.batchSize * Math.max(1, workers))));
+    const each = examplesOfStep(spec, this.pace);
+    return Math.max(1, Math.ceil(examples / (each * Math.max(1, workers))));
   }
 
   /** All servers have answered a view that stands, and have at least this version. */
@@ -154,9 +155,9 @@ export class PhaseRounds {
     }
     const counted = this.#plan.stepOfVersion(version ?? 0);
     this.#rest = null;
-    const firstSteps = views.workers().map(({ fromStep }) => fromStep);
     const told = Math.max(counted, this.globalSteps());
-    const fromStep = Math.max(limit + 1, views.openStep, told, ...firstSteps);
+    // Who was to come in later than all others stand has taken no step, and comes in with them.
+    const fromStep = Math.max(limit + 1, views.openStep, told);
     const text = this.#plan.enter(fromStep, this.usedExamples(), evaluator.records.length);
     views.enter(this.#plan.phase, account.work.keepPace(this.pace, fromStep));
     port.emit({ kind: "info", text });
@@ -181,6 +182,18 @@ export class PhaseRounds {
     if (text !== null) this.#ground.port.emit({ kind: "warning", text });
   }
 
+  /** What stands against going from local steps to others, or back; null where nothing does. */
+  #localObjection(protocol: Protocol): string | null {
+    const { spec } = this.#ground;
+    const { mode } = spec.protocol;
+    if (lastingLocalSteps(spec) !== null) {
+      const state = "servers and workers keep the state of local steps from its start to its end";
+      return `the run is ${mode} alone: ${state}; begin one with a plan, such as ${mode}:50%,bsp`;
+    }
+    const problem = localProblem({ feed: spec.feed, protocol }) ?? mixedProblem([protocol], spec);
+    return problem === null ? null : `${protocol.mode} in a run that has other modes: ${problem}`;
+  }
+
   /** Somebody asks for another protocol: what comes of it. */
   ask(protocol: Protocol): OrderAnswer {
     const { reduce, maxSteps } = this.#ground.spec;
@@ -188,14 +201,11 @@ export class PhaseRounds {
     const { mode } = this.#plan.phase.protocol;
     const isApart = globalStep !== "step";
     const isRobustlyReduced = isRobust(reduce) && isApart;
-    const local = [this.#plan.phase.protocol, protocol].find(
-      (one) => localStepsOf({ protocol: one }) !== null,
-    );
+    const localObjection = this.#localObjection(protocol);
     const objection = isRobustlyReduced
       ? `--reduce ${reduce} needs gradients of one step, ${protocol.mode} applies each alone`
-      : local !== undefined
-        ? `servers apply a rule of their own under ${local.mode}, from a run's start to its end: ` +
-          `begin another run with --mode ${protocol.mode}`
+      : localObjection !== null
+        ? localObjection
         : maxSteps !== null && globalStep !== this.pace.globalStep
           ? `--max-steps ${maxSteps} counts steps of ${mode}, another kind than those of ` +
             `${protocol.mode}; a run whose length --epochs says can switch`

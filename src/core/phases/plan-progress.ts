@@ -285,9 +285,9 @@ export class PlanProgress {
  */
 export function momentumOfSwitch(
   { switchMomentum, updateRule, workersMax }: MomentumChoice,
-  { globalStep }: Pick<Pace, "globalStep">,
+  { globalStep, localSteps }: Pick<Pace, "globalStep" | "localSteps">,
 ): PhaseMomentum | null {
-  if (globalStep === "step") return null;
+  if (globalStep === "step" || localSteps !== null) return null;
   return momentumBehindSwitch(switchMomentum, updateRule.momentum, workersMax);
 }
 

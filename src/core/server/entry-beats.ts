@@ -285,6 +285,7 @@ export class EntryBeats {
       momentum: this.#context.momentum(state.examples),
       scale,
       version: state.version + (first === undefined ? 0 : 1),
+      ...(this.#context.takesDifferences ? { isDifference: true } : {}),
     };
     state.pending = entry;
     this.#followers.send(entry);

@@ -71,6 +71,8 @@ export interface Entry {
   readonly momentum: number;
   /** What the gradient is multiplied by, an f32 number. */
   readonly scale: number;
+  /** True where the gradient is a difference that local steps made; left out where it is none. */
+  readonly isDifference?: boolean;
   /** Updates of the chunk, this entry included: its version (and what bias correction counts). */
   readonly version: number;
 }

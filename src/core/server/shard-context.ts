@@ -5,7 +5,7 @@
  * Invariant: `effects` are those of the present event alone, in the order in which they came.
  */
 import type { Layout, ParameterGroup } from "../../protocol/layout.js";
-import { servedRate, servedRule } from "../../protocol/local/local-steps.js";
+import { appliedRule, servedRate } from "../../protocol/local/local-steps.js";
 import type { ChunkHeader, PushOutcome } from "../../protocol/messages.js";
 import { momentumAt } from "../../protocol/plan/phase-momentum.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
@@ -25,13 +25,13 @@ export class ShardContext {
   nowMs = 0;
   #view: View | null = null;
   #pace: Pace;
-  readonly #momentum: number;
+  #rule: ReturnType<typeof appliedRule>;
 
   constructor(spec: RunSpec, layout: Layout) {
     this.spec = spec;
     this.layout = layout;
     this.#pace = paceOf(spec.protocol);
-    this.#momentum = servedRule(spec).momentum;
+    this.#rule = appliedRule(spec, spec.protocol);
   }
 
   /** Null before the first. */
@@ -48,6 +48,12 @@ export class ShardContext {
   follow(view: View): void {
     this.#view = view;
     this.#pace = paceOf(view.protocol);
+    this.#rule = appliedRule(this.spec, view.protocol);
+  }
+
+  /** True where what workers push are the differences that local steps made. */
+  get takesDifferences(): boolean {
+    return this.#rule.takesDifferences === true;
   }
 
   /** The group that a chunk's tensors are of. */
@@ -62,14 +68,13 @@ export class ShardContext {
   learningRate(examples: number, step: number): number {
     const view = this.#view;
     const partners = view === null ? 0 : partnersAt(view, this.#pace, step);
-    const rate = servedRate(this.spec, { examples, partners });
-    return rate * (view?.lrFactor ?? 1);
+    return servedRate(this.spec, { examples, partners }, view ?? undefined);
   }
 
   /** The momentum coefficient of a chunk's next entry, after so many examples. */
   momentum(examples: number): number {
-    const momentum = this.#view?.momentum ?? null;
-    return momentum === null ? this.#momentum : momentumAt(momentum, examples, this.spec);
+    const momentum = this.takesDifferences ? null : (this.#view?.momentum ?? null);
+    return momentum === null ? this.#rule.momentum : momentumAt(momentum, examples, this.spec);
   }
 
   /** Has the host do something after all that it was told so far. */

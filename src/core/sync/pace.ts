@@ -245,6 +245,11 @@ export function isCutAnywhere({ globalStep, meetsAtBoundaries }: Pace): boolean 
   return globalStep === "push" && !meetsAtBoundaries;
 }
 
+/** True where nothing bounds how far others go on while a worker waits. */
+export function isUnbounded({ hasBarriers, meetsAtBoundaries }: Pace): boolean {
+  return !hasBarriers && !meetsAtBoundaries;
+}
+
 /** How many examples a worker takes in a step at most. */
 export function examplesOfStep(
   { batchSize }: Pick<RunSpec, "batchSize">,

@@ -181,7 +181,10 @@ export class BatchPool implements WorkAccount {
       if (left !== undefined) {
         const { leftBy, ...range } = left;
         pool.left.splice(index, 1);
-        return { assignment: this.#send(rank, pool.epoch, range, step), leftBy };
+        // A phase of larger steps may have left it.
+        const end = Math.min(range.end, range.start + batchSize);
+        if (end < range.end) pool.left.splice(index, 0, { ...left, start: end });
+        return { assignment: this.#send(rank, pool.epoch, { ...range, end }, step), leftBy };
       }
       if (pool.next >= pool.end) continue;
       const range = { start: pool.next, end: Math.min(pool.end, pool.next + batchSize) };

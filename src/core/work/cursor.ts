@@ -321,7 +321,7 @@ export class Cursor implements WorkAccount {
     }
     const startOf = (rank: number) => starts.get(rank) ?? fromStep;
     for (const rank of this.#steps.keys()) this.#steps.set(rank, startOf(rank));
-    [this.#stand, this.boundary] = [Math.max(this.#stand, step), Math.max(this.boundary, step)];
+    [this.#stand, this.boundary] = [Math.max(this.#stand, step), step];
     return startOf;
   }
 

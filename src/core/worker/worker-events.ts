@@ -5,7 +5,7 @@
 import type { ErrorCode } from "../../errors.js";
 import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
-import type { RateMoment } from "../../protocol/local/local-steps.js";
+import type { LocalMoment } from "../../protocol/local/local-steps.js";
 import type {
   ChunkHeader,
   CoordinatorMessage,
@@ -70,7 +70,7 @@ export type WorkerEffect =
       /** What will most likely be computed after this; null where that is not known. */
       readonly next: StepRange | null;
       /** What the rate follows, where the step is made of local steps. */
-      readonly moment?: RateMoment;
+      readonly moment?: LocalMoment;
     } & StepRange)
   /** The parameters of a chunk that the step under way lacked are in place. */
   | { readonly type: "arrived"; readonly chunk: number }

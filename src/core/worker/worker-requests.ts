@@ -8,7 +8,7 @@
  */
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { Chunk } from "../../protocol/layout.js";
-import type { RateMoment } from "../../protocol/local/local-steps.js";
+import { type LocalMoment, localStepsOf } from "../../protocol/local/local-steps.js";
 import type { ChunkHeader } from "../../protocol/messages.js";
 import { primaryOf, type View } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
@@ -61,11 +61,15 @@ export class WorkerRequests {
   }
 
   /** What the rate of a step follows that begins with the chunks that are there. */
-  momentOf(step: number): RateMoment {
+  momentOf(step: number): LocalMoment {
     const view = this.#view;
-    const partners = view === null ? 0 : partnersAt(view, paceOf(view.protocol), step);
     const examples = this.#applied.reduce((most, one) => Math.max(most, one), 0);
-    return { examples, partners };
+    if (view === null) return { examples, partners: 0 };
+    const partners = partnersAt(view, paceOf(view.protocol), step);
+    const { phase, lrFactor } = view;
+    if (phase === 0 && lrFactor === 1) return { examples, partners };
+    const { count = 1 } = localStepsOf(view) ?? {};
+    return { examples, partners, inner: { phase, count, lrFactor } };
   }
 
   /** Asks for chunks to start this step with; of step -1 for what they are. */

@@ -16,7 +16,7 @@
 import type { AssignmentReport } from "../../protocol/assignment-report.js";
 import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
-import type { RateMoment } from "../../protocol/local/local-steps.js";
+import type { LocalMoment } from "../../protocol/local/local-steps.js";
 import type {
   Assignment,
   ChunkHeader,
@@ -100,7 +100,7 @@ export interface StepGround {
   readonly spec: RunSpec;
   readonly pace: Pace;
   /** Knows what the rate of local steps follows. */
-  readonly requests: { momentOf(step: number): RateMoment };
+  readonly requests: { momentOf(step: number): LocalMoment };
 }
 
 /** A step of the assignment, with all chunks yet to be answered, and what to compute for it. */
@@ -328,30 +328,24 @@ export function stepIn(state: WorkerState, nextStep: number): number {
 }
 
 /**
- * True where a worker pulls every chunk under a view: it comes in with it, or the view begins a
- * phase behind one in which workers may see different models, so that all go on from the same, or
- * one in which the worker's first step, `fromStep`, comes later than the step of its weights.
+ * Before which step a worker stands under a view that has its first step, `fromStep`, and whether
+ * it pulls every chunk: it comes in with the view, or the view begins a phase behind one in which
+ * workers may see different models, so that all go on from the same, or one in which that step is
+ * another than the step of its weights. Where a phase begins all rest, and stand where it says.
  */
-export function pullsAnew(
+export function standUnder(
   { name }: WorkerState,
   before: View | null,
   view: View,
   { fromStep, nextStep }: { readonly fromStep: number; readonly nextStep: number },
-): boolean {
-  if (name === "awaiting") return true;
+): { readonly nextStep: number; readonly isNew: boolean } {
   const isAtRest = name === "resting" || name === "pulling";
-  if (!isAtRest || before === null || view.phase <= before.phase) return false;
+  if (!isAtRest || before === null || view.phase <= before.phase) {
+    return { nextStep: Math.max(nextStep, fromStep), isNew: name === "awaiting" };
+  }
   const { meetsAtBoundaries, late } = paceOf(before.protocol);
-  return fromStep > nextStep || !meetsAtBoundaries || late !== null;
-}
-
-/** An order to stand at a checkpoint's barrier. */
-export interface BarrierOrder {
-  readonly id: number;
-  /** True once it has whole weights, or has asked for them. */
-  isWhole: boolean;
-  /** True once its residuals are on their way to the coordinator. */
-  isGiving: boolean;
+  const isNew = fromStep !== nextStep || !meetsAtBoundaries || late !== null;
+  return { nextStep: fromStep, isNew };
 }
 
 /**

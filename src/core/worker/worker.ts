@@ -23,7 +23,9 @@ import type {
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { paceOf, planProblem } from "../sync/modes.js";
-import type { Pace } from "../sync/pace.js";
+import { isUnbounded, type Pace } from "../sync/pace.js";
+import { BarrierStand } from "./barrier-stand.js";
+import { IdleTime } from "./idle-time.js";
 import { completeStep, noteAnswer, unusedWords } from "./late-steps.js";
 import { isPauseWord, RestOrder } from "./rest-order.js";
 import { StepHistory } from "./step-history.js";
@@ -33,7 +35,6 @@ import { WorkerRequests } from "./worker-requests.js";
 import {
   activityOf,
   awaitsAnswer,
-  type BarrierOrder,
   type EvaluationPart,
   epochWords,
   evaluatedOf,
@@ -43,12 +44,12 @@ import {
   isExhausted,
   isIdleInPause,
   lastWordsOf,
-  pullsAnew,
   readyOf,
   reportOf,
   returnedOf,
   type StepPlace,
   type Stepping,
+  standUnder,
   stepAhead,
   stepBegun,
   stepIn,
@@ -71,12 +72,13 @@ export class Worker {
   #lastDone: Work | null = null;
   #evaluations: Pick<EvaluationPart, "evaluation" | "range">[] = [];
   readonly #rest = new RestOrder();
-  #barrier: BarrierOrder | null = null;
   #lastEpoch = -1;
   #account = new WorkerAccount();
   #effects: WorkerEffect[] = [];
   readonly #emit = (effect: WorkerEffect) => this.#effects.push(effect);
   #history = new StepHistory(this.#emit);
+  #barrier = new BarrierStand(this.#emit);
+  #idle = new IdleTime();
 
   constructor(identity: WorkerIdentity) {
     this.#identity = identity;
@@ -170,7 +172,7 @@ export class Worker {
         this.#history.ask(message);
         break;
       case "barrier":
-        this.#barrier = { id: message.barrier, isWhole: false, isGiving: false };
+        this.#barrier.hear(message.barrier);
         break;
       case "evaluation":
         this.#account.evaluated(this.#nextStep > 0 ? message.epoch : null, message.accuracyPercent);
@@ -193,7 +195,8 @@ export class Worker {
       return;
     }
     this.#spec = spec;
-    [this.#view, this.#layout, this.#barrier, this.#evaluations] = [null, null, null, []];
+    [this.#view, this.#layout, this.#evaluations] = [null, null, []];
+    [this.#barrier, this.#idle] = [new BarrierStand(this.#emit), new IdleTime()];
     [this.#nextStep, this.#lastEpoch, this.#work, this.#lastDone] = [0, -1, null, null];
     this.#rest.lift(null);
     [this.#account, this.#history] = [new WorkerAccount(), new StepHistory(this.#emit)];
@@ -216,13 +219,13 @@ export class Worker {
     if (this.#view !== null && !supersedes(view, this.#view)) return;
     const self = workerOfRank(view, this.#identity.rank);
     const steps = { fromStep: self?.fromStep ?? 0, nextStep: this.#nextStep };
-    const isNew = pullsAnew(this.#state, this.#view, view, steps);
+    const stand = standUnder(this.#state, this.#view, view, steps);
     this.#view = view;
     this.#requests.follow(view);
     this.#effects.push({ type: "connect", view, servers: view.servers });
     if (self?.incarnation !== this.#identity.incarnation) return;
-    this.#nextStep = Math.max(this.#nextStep, self.fromStep);
-    if (isNew) this.#pullAll(layout.chunks);
+    this.#nextStep = stand.nextStep;
+    if (stand.isNew) this.#pullAll(layout.chunks);
     else this.#requests.again(this.#state, this.#nextStep, () => true);
   }
 
@@ -321,6 +324,7 @@ export class Worker {
     const ground = { layout: this.#layout!, spec: this.#spec!, pace: this.#pace };
     const { used, nextStep, behind } = completeStep(work, finished, ground, endMs);
     this.#account.stepped(used, endMs - finished.computedAtMs);
+    this.#idle.stepped(endMs - finished.startedAtMs);
     for (const line of unusedWords(finished, used, nextStep)) this.#log(line);
     this.#nextStep = this.#requests.weightsStep = nextStep;
     this.#history.completed(work, finished.step, this.statistics());
@@ -360,28 +364,19 @@ export class Worker {
   }
 
   /** Takes whole weights where replies are differences, then gives its residuals. */
-  #standAtBarrier(barrier: BarrierOrder): void {
-    if (!barrier.isWhole && pullsDifferences(this.#spec!.compression)) {
-      barrier.isWhole = true;
+  #standAtBarrier(): void {
+    if (pullsDifferences(this.#spec!.compression) && this.#barrier.takesWhole()) {
       this.#pullAll(this.#layout!.chunks.filter(({ group }) => group === "weight"));
       return;
     }
     this.#state = { name: "giving" };
-    this.#giveResiduals(barrier);
-  }
-
-  #giveResiduals(barrier: BarrierOrder): void {
-    barrier.isGiving = true;
-    this.#effects.push({ type: "giveResiduals", barrier: barrier.id });
+    this.#barrier.give();
   }
 
   #onResidualsGiven(event: WorkerEvent & { readonly type: "residualsGiven" }): void {
-    const { barrier, chunks: residuals, problem } = event;
     // Another coordinator may have a barrier of its own by then.
     if (this.#state.name === "giving") this.#state = { name: "resting" };
-    if (this.#barrier?.id !== barrier || !this.#barrier.isGiving) return;
-    this.#barrier = null;
-    this.#tell({ type: "barrierReached", barrier, residuals, problem });
+    this.#barrier.given(event);
   }
 
   #proceed(nowMs: number): void {
@@ -401,17 +396,19 @@ export class Worker {
         this.#finishAssignment(work);
         continue;
       }
-      if (this.#barrier !== null) {
+      if (this.#barrier.stands) {
         if (this.#barrier.isGiving) return;
-        this.#standAtBarrier(this.#barrier);
+        this.#standAtBarrier();
         continue;
       }
       if (mustRest()) {
+        this.#idle.ordered(nowMs);
         this.#tellPaused();
         return;
       }
+      this.#idle.noted(work === null, nowMs);
       if (work === null) return;
-      if (this.#pace.hasDecider && this.#requests.weightsStep < this.#nextStep) {
+      if (this.#hasOldWeights()) {
         this.#pullAll(this.#layout!.chunks);
         return;
       }
@@ -420,14 +417,18 @@ export class Worker {
     this.#startAhead(nowMs);
   }
 
+  #hasOldWeights(): boolean {
+    if (this.#idle.takeLong()) return isUnbounded(this.#pace);
+    return this.#pace.hasDecider && this.#requests.weightsStep < this.#nextStep;
+  }
+
   /**
    * Nobody may depend on one that waits for its first chunks: it rests as it is, and what it gives
    * at a barrier it has already. Its weights come whole.
    */
   #attendWhilePulling(mustRest: boolean): void {
     if (mustRest) this.#tellPaused();
-    if (this.#barrier === null || this.#barrier.isWhole || this.#barrier.isGiving) return;
-    this.#giveResiduals(this.#barrier);
+    this.#barrier.giveWhilePulling();
   }
 
   #startAhead(nowMs: number): void {
@@ -450,7 +451,7 @@ export class Worker {
   #onReturned(): void {
     this.#rest.lift(null);
     this.#evaluations = [];
-    if (this.#barrier?.isGiving === false) this.#barrier = null;
+    this.#barrier.returned();
     this.#tell(returnedOf([this.#work, this.#lastDone], this.#nextStep, this.statistics()));
   }
 

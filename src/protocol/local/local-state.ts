@@ -11,7 +11,7 @@ import type { Layout } from "../layout.js";
 import { weightValues } from "../residuals.js";
 import type { RunSpec } from "../run-spec.js";
 import { factsOf, type UpdateRuleSpec } from "../update-rules.js";
-import { localStepsOf } from "./local-steps.js";
+import { lastingLocalSteps } from "./local-steps.js";
 
 /** How many updates are counted: all that f32 counts one by one. */
 export const localUpdatesMax = 2 ** 24;
@@ -36,7 +36,7 @@ export interface KeptPiece {
 }
 
 /** What it depends on. */
-export type LocalFacts = Pick<RunSpec, "protocol" | "updateRule">;
+export type LocalFacts = Pick<RunSpec, "protocol" | "updateRule"> & Partial<Pick<RunSpec, "plan">>;
 
 /** The size of the state of a rule that is applied to a worker's own weights. */
 export function localStateSize(
@@ -51,7 +51,7 @@ export function localStateSize(
 
 /** How many values a worker of this run keeps of local steps. */
 export function localValues(spec: LocalFacts, layout: Pick<Layout, "tensors">): number {
-  return localStepsOf(spec) === null ? 0 : localStateSize(spec.updateRule, layout).values;
+  return lastingLocalSteps(spec) === null ? 0 : localStateSize(spec.updateRule, layout).values;
 }
 
 /** The pieces in which the state of local steps travels; none where there is none. */
@@ -74,8 +74,9 @@ export function localPieces(spec: LocalFacts, layout: Layout): KeptPiece[] {
 }
 
 /** True where workers have state of their own, which a checkpoint has to have. */
-export function workersKeep(spec: Pick<RunSpec, "protocol" | "updateRule" | "compression">) {
-  const keepsRule = localStepsOf(spec) !== null && factsOf(spec.updateRule.name).state.length > 0;
+export function workersKeep(spec: LocalFacts & Pick<RunSpec, "compression">) {
+  const keepsRule =
+    lastingLocalSteps(spec) !== null && factsOf(spec.updateRule.name).state.length > 0;
   return keepsRule || keepsResiduals(spec.compression);
 }
 

@@ -11,7 +11,10 @@
  * Invariant: a spec's protocol has local steps exactly where it has the parameters `localSteps` and
  * `outer`, whatever its mode is called; its mode has found nothing wrong with them.
  */
+
+import { keepsResiduals } from "../compression.js";
 import type { StepRange } from "../examples.js";
+import type { PlannedRun } from "../plan/plan.js";
 import type { Protocol, RunSpec } from "../run-spec.js";
 import { learningRate } from "../schedule.js";
 import type { UpdateRuleSpec } from "../update-rules.js";
@@ -61,10 +64,44 @@ export function localStepsOf({ protocol }: { readonly protocol: Protocol }): Loc
   return { count: localSteps, outer: outer as OuterOptimizer };
 }
 
+/** Protocols of a run: the first one, and those of a plan where it has one. */
+type Planned = Pick<PlannedRun, "protocol"> & Partial<PlannedRun>;
+
+/**
+ * The same where a run has no other phases, so that servers keep the outer optimizer's state and
+ * workers that of the rule in place of what a plan's servers keep from phase to phase.
+ */
+export function lastingLocalSteps({ protocol, plan = [] }: Planned): LocalSteps | null {
+  return plan.length > 0 ? null : localStepsOf({ protocol });
+}
+
 /** What a run of local steps can't have beside them; null where nothing is wrong. */
-export function localProblem(spec: Pick<RunSpec, "protocol" | "feed">): string | null {
-  if (localStepsOf(spec) === null || spec.feed !== "central") return null;
+export function localProblem(spec: Planned & Pick<RunSpec, "feed">): string | null {
+  const protocols = [spec.protocol, ...(spec.plan ?? []).map(({ protocol }) => protocol)];
+  const isLocal = protocols.some((protocol) => localStepsOf({ protocol }) !== null);
+  if (!isLocal || spec.feed !== "central") return null;
   return "workers without files are sent one batch a step";
+}
+
+/**
+ * Why a run of these protocols can't go from local steps to others or back; null where it can, or
+ * does not. Its servers keep the state of the run's own rule all the time, so the outer optimizer
+ * has none; and what is dropped of gradients is not of the size of differences.
+ */
+export function mixedProblem(
+  protocols: readonly Protocol[],
+  { compression }: Pick<RunSpec, "compression">,
+): string | null {
+  const local = protocols.flatMap((protocol) => localStepsOf({ protocol }) ?? []);
+  if (local.length === 0) return null;
+  const free = local.find(({ outer }) => isFreeOuter(outer.optimizer));
+  if (free !== undefined) {
+    const named = `--outer-optimizer ${free.outer.optimizer}`;
+    return `${named} has a state that other phases have no place for; write average`;
+  }
+  if (!keepsResiduals(compression)) return null;
+  const dropped = `what --compress ${compression.push.codec} drops of gradients`;
+  return `${dropped} is of another size than of differences; write int8 or fp16`;
 }
 
 /** The batches of a step of local steps; each has a number that none has in any other step. */
@@ -81,12 +118,34 @@ export function localBatches(
   });
 }
 
-/** The update rule of the servers: the run's own, or that of the outer optimizer. */
-export function servedRule(spec: Pick<RunSpec, "protocol" | "updateRule">): ServedRule {
-  const local = localStepsOf(spec);
-  const { updateRule } = spec;
-  if (local === null) return updateRule;
-  const { optimizer, momentum } = local.outer;
+/** The update rule whose state servers keep: the run's own, or that of the outer optimizer. */
+export function servedRule(spec: Planned & Pick<RunSpec, "updateRule">): ServedRule {
+  const isLasting = lastingLocalSteps(spec) !== null;
+  return isLasting ? appliedRule(spec, spec.protocol) : spec.updateRule;
+}
+
+/** What servers apply in a phase of a protocol. */
+export function appliedRule(
+  { updateRule }: Pick<RunSpec, "updateRule">,
+  protocol: Protocol,
+): ServedRule {
+  const local = localStepsOf({ protocol });
+  return local === null ? updateRule : outerRuleOf(updateRule, local.outer);
+}
+
+/** That rule, and what servers apply differences with in any phase of a run. */
+export function servedRules(spec: Planned & Pick<RunSpec, "updateRule">): {
+  readonly rule: ServedRule;
+  readonly differences: ServedRule;
+} {
+  const { outer = averaging } = lastingLocalSteps(spec) ?? {};
+  return { rule: servedRule(spec), differences: outerRuleOf(spec.updateRule, outer) };
+}
+
+const averaging: OuterOptimizer = { optimizer: "average", lr: 1, momentum: 0 };
+
+function outerRuleOf(updateRule: UpdateRuleSpec, outer: OuterOptimizer): ServedRule {
+  const { optimizer, momentum } = outer;
   const plain = { momentum, weightDecay: 0, weightDecayPlain: 0 };
   return { ...updateRule, ...plain, name: outerRules[optimizer].rule, takesDifferences: true };
 }
@@ -97,6 +156,22 @@ export interface RateMoment {
   readonly examples: number;
   /** Workers that take part, whose number may scale the rate. */
   readonly partners: number;
+}
+
+/** A phase of local steps, as a worker has to know it. */
+export interface LocalPhase {
+  /** Its number: with another one the state of a worker's rule begins anew. */
+  readonly phase: number;
+  /** Batches of a step. */
+  readonly count: number;
+  /** Times the learning rate of the schedule. */
+  readonly lrFactor: number;
+}
+
+/** What the rate of local steps follows. */
+export interface LocalMoment extends RateMoment {
+  /** Left out where it is the run's first. */
+  readonly inner?: LocalPhase;
 }
 
 /** The rate of the run's own rule: what servers apply gradients with, and workers local ones. */
@@ -112,6 +187,8 @@ export function scheduledRate(
 export function servedRate(
   spec: Pick<RunSpec, "protocol" | "schedule" | "lrScaling" | "workersMax">,
   moment: RateMoment,
+  phase: { readonly protocol: Protocol; readonly lrFactor: number } = { ...spec, lrFactor: 1 },
 ): number {
-  return localStepsOf(spec)?.outer.lr ?? scheduledRate(spec, moment);
+  const local = localStepsOf(phase);
+  return local === null ? scheduledRate(spec, moment) * phase.lrFactor : local.outer.lr;
 }

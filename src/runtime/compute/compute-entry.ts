@@ -175,13 +175,13 @@ class ComputeThreadSide {
       this.#report({ job, type: "evaluated", ...compute.evaluate(request.range, request.sent) });
       return;
     }
-    const { step, sent, askedMs, next, slow = 1 } = request;
+    const { step, sent, askedMs, next, slow = 1, moment } = request;
     const onReady = (chunks: readonly number[]) => {
       this.#report({ job, type: "ready", step, chunks });
     };
     const outcome = compute.compute(request, rank, onReady, { sent, gate, askedMs, slow });
     this.#report({ job, type: "computed", step, outcome });
-    if (next !== null) compute.makeAhead(next, rank);
+    if (next !== null) compute.makeAhead({ ...next, ...(moment && { moment }) }, rank);
     if (spans.length > 0) this.#report({ job, type: "spans", spans: spans.splice(0) });
   }
 

@@ -11,10 +11,13 @@ import type { KernelsChoice } from "../../kernels/choice.js";
 import type { Engine, Executor, StepCompanion } from "../../nn/engine.js";
 import { evaluationBatchExamples, type StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
+import { localStateSize } from "../../protocol/local/local-state.js";
 import {
+  type LocalMoment,
+  type LocalPhase,
+  lastingLocalSteps,
   localBatches,
   localStepsOf,
-  type RateMoment,
   scheduledRate,
 } from "../../protocol/local/local-steps.js";
 import type { Range } from "../../protocol/messages.js";
@@ -53,7 +56,7 @@ export interface StepComputerParts {
 /** A step to compute. */
 export interface StepAbout extends StepRange {
   /** What the rate follows, where the step is made of local steps. */
-  readonly moment?: RateMoment;
+  readonly moment?: LocalMoment;
 }
 
 /** Hears that something of this name took from one moment to another. */
@@ -84,6 +87,16 @@ export interface StepSurroundings {
   readonly slow?: number;
 }
 
+/** Where local steps are computed. */
+interface OwnWeights {
+  readonly weights: LocalWeights;
+  readonly executor: Executor;
+  /** The state of the rule in a phase of a plan. */
+  readonly kept: Float32Array;
+  /** Which that is of; -1 before the first. */
+  phase: number;
+}
+
 /** A model bound to memory and data. */
 export class StepComputer {
   readonly #spec: RunSpec;
@@ -91,13 +104,18 @@ export class StepComputer {
   readonly #nowMs: () => number;
   readonly #wait: (ms: number) => void;
   readonly #onSpan: SpanListener;
-  readonly #executor: Executor;
+  readonly #bind: (own: LocalWeights | null) => Executor;
+  /** On the parameters themselves; null while no step was of one batch. */
+  #plain: Executor | null = null;
+  /** On weights of its own; null while no step was of local steps. */
+  #local: OwnWeights | null = null;
+  /** The first phase of the run, where that has local steps. */
+  readonly #first: LocalPhase | null;
   readonly #chunks: ChunksOfTensors;
   readonly #layout: Layout;
   readonly #vectors: Pick<StepComputerParts, "parameters" | "gradients">;
   readonly #keptOf: (rank: number) => Float32Array;
-  /** Null where a step is one batch. */
-  readonly #local: LocalWeights | null;
+  readonly #kernels: KernelsChoice | undefined;
 
   /** @throws PacelineError `data` when the data set here is another than the run's. */
   constructor(parts: StepComputerParts) {
@@ -112,14 +130,18 @@ export class StepComputer {
     this.#layout = layout;
     this.#vectors = { parameters, gradients };
     this.#keptOf = parts.keptOf ?? (() => new Float32Array(0));
-    const isLocal = localStepsOf(spec) !== null;
-    this.#local = isLocal ? new LocalWeights(layout, spec.updateRule, parts.kernels) : null;
-    this.#executor = engine.bind(graph, {
-      parameters: this.#local?.parameters ?? parameters,
-      gradients: this.#local?.gradients ?? gradients,
-      ...{ placement, batchMax },
-      batchUsual: spec.batchSize,
-    });
+    this.#kernels = parts.kernels;
+    this.#bind = (own) =>
+      engine.bind(graph, {
+        parameters: own?.parameters ?? parameters,
+        gradients: own?.gradients ?? gradients,
+        ...{ placement, batchMax },
+        batchUsual: spec.batchSize,
+      });
+    const count = localStepsOf(spec)?.count ?? null;
+    this.#first = count === null ? null : { phase: 0, count, lrFactor: 1 };
+    if (this.#first === null) this.#plain = this.#bind(null);
+    else this.#local = this.#ownWeights();
     this.#chunks = new ChunksOfTensors(layout);
     this.#batches = new BatchMaker(spec, reader, batchMax, nowMs);
     this.#nowMs = nowMs;
@@ -140,9 +162,11 @@ export class StepComputer {
     onReady: (chunks: readonly number[]) => void,
     around: StepSurroundings = {},
   ): ComputedStep {
-    if (this.#local !== null) return this.#computeLocal(this.#local, about, rank, onReady, around);
+    const phase = this.#phaseOf(about.moment);
+    if (phase !== null) return this.#computeLocal(phase, about, rank, onReady, around);
     this.#chunks.begin();
-    return this.#computeBatch(about, rank, around, (tensor, catchUp) => {
+    this.#plain ??= this.#bind(null);
+    return this.#computeBatch(this.#plain, about, rank, around, (tensor, catchUp) => {
       const chunks = this.#chunks.finish(tensor);
       if (chunks.length === 0) return;
       catchUp();
@@ -150,9 +174,30 @@ export class StepComputer {
     });
   }
 
+  /** The phase of local steps that a step is of; null where it is one batch. */
+  #phaseOf(moment: LocalMoment | undefined): LocalPhase | null {
+    return moment === undefined ? null : (moment.inner ?? this.#first);
+  }
+
+  /** Weights of its own, with a rule's state of zero. */
+  #ownWeights(): OwnWeights {
+    const { updateRule } = this.#spec;
+    const weights = new LocalWeights(this.#layout, updateRule, this.#kernels);
+    const kept = new Float32Array(localStateSize(updateRule, this.#layout).values);
+    return { weights, executor: this.#bind(weights), kept, phase: -1 };
+  }
+
+  /** What is kept of the rule: for the whole run, or for this phase. */
+  #keptIn(own: OwnWeights, { phase }: LocalPhase, rank: number): Float32Array {
+    if (lastingLocalSteps(this.#spec) !== null) return this.#keptOf(rank);
+    if (own.phase !== phase) own.kept.fill(0);
+    own.phase = phase;
+    return own.kept;
+  }
+
   /** Batch after batch on weights of its own, each with the rate that its examples have come to. */
   #computeLocal(
-    local: LocalWeights,
+    phase: LocalPhase,
     { moment, ...about }: StepAbout,
     rank: number,
     onReady: (chunks: readonly number[]) => void,
@@ -161,14 +206,16 @@ export class StepComputer {
     assert(moment !== undefined && sent === null, "local steps follow a rate", { ...about });
     const { parameters, gradients } = this.#vectors;
     const { partners } = moment;
-    const kept = this.#keptOf(rank);
+    this.#local ??= this.#ownWeights();
+    const { weights: local, executor } = this.#local;
+    const kept = this.#keptIn(this.#local, phase, rank);
     const sums = { lossSum: 0, correct: 0, inputSeconds: 0, waitSeconds: 0, slowedSeconds: 0 };
     local.begin(parameters, kept);
-    for (const batch of this.#batchesOf(about)) {
+    for (const batch of localBatches(about, phase, this.#spec.batchSize)) {
       const isFirst = batch.range.start === about.range.start;
       const beganMs = isFirst ? askedMs : this.#nowMs();
       const around = { ...(gate && { gate }), askedMs: beganMs, slow };
-      const outcome = this.#computeBatch(batch, rank, around, () => {});
+      const outcome = this.#computeBatch(executor, batch, rank, around, () => {});
       sums.lossSum += outcome.lossSum;
       sums.correct += outcome.correct;
       sums.inputSeconds += outcome.inputSeconds;
@@ -177,19 +224,16 @@ export class StepComputer {
       if (!Number.isFinite(sums.lossSum)) return sums;
       // As if the partners had come as far.
       const examples = moment.examples + partners * (batch.range.start - about.range.start);
-      local.update(scheduledRate(this.#spec, { examples, partners }), kept);
+      const rate = scheduledRate(this.#spec, { examples, partners });
+      local.update(rate * phase.lrFactor, kept);
     }
     local.finish(parameters, gradients, kept);
     onReady(this.#layout.chunks.map(({ index }) => index).reverse());
     return sums;
   }
 
-  #batchesOf(about: StepRange): StepRange[] {
-    const local = localStepsOf(this.#spec);
-    return local === null ? [about] : localBatches(about, local, this.#spec.batchSize);
-  }
-
   #computeBatch(
+    executor: Executor,
     about: StepRange,
     rank: number,
     { sent = null, gate, askedMs = this.#nowMs(), slow = 1 }: StepSurroundings,
@@ -202,7 +246,7 @@ export class StepComputer {
     const startedMs = this.#nowMs();
     const catchUp = () => slowed.catchUp(companion.waitedMs);
     const tell = (tensor: string) => onGradient(tensor, catchUp);
-    const { lossSum, correct } = this.#executor.step(made.batch, stepSeed, tell, companion);
+    const { lossSum, correct } = executor.step(made.batch, stepSeed, tell, companion);
     catchUp();
     const endedMs = this.#nowMs();
     this.#onSpan(made.isAhead ? "input ahead" : "input", made.startedMs, made.endedMs);
@@ -223,14 +267,22 @@ export class StepComputer {
     };
   }
 
+  /** What evaluates: either, on the parameters as they are. */
+  get #executor(): Executor {
+    const executor = this.#plain ?? this.#local?.executor;
+    assert(executor !== undefined, "an engine is bound");
+    return executor;
+  }
+
   /** Makes ready for whole batches, and says what the engine chose for them. */
   prepare(): readonly string[] {
     return this.#executor.prepare(this.#spec.batchSize);
   }
 
   /** Makes the batch that a step begins with which is likely to be computed next. */
-  makeAhead(about: StepRange, rank: number): void {
-    const [first] = this.#batchesOf(about);
+  makeAhead({ moment, ...about }: StepAbout, rank: number): void {
+    const phase = this.#phaseOf(moment);
+    const [first] = phase === null ? [about] : localBatches(about, phase, this.#spec.batchSize);
     if (first !== undefined) this.#batches.makeAhead(first, rank);
   }
 
@@ -244,7 +296,7 @@ export class StepComputer {
   ): { correct: number; lossSum: number } {
     let correct = 0;
     let lossSum = 0;
-    this.#local?.parameters.set(this.#vectors.parameters);
+    if (this.#plain === null) this.#local?.weights.parameters.set(this.#vectors.parameters);
     for (let from = start; from < end; from += evaluationBatchExamples) {
       const to = Math.min(end, from + evaluationBatchExamples);
       const outcome = this.#executor.evaluate(this.#batches.ofTest(from, to, sent));
@@ -256,7 +308,8 @@ export class StepComputer {
 
   /** Gives up the engine's resources. */
   close(): void {
-    this.#executor.close();
+    this.#plain?.close();
+    this.#local?.executor.close();
   }
 }
 

@@ -10,7 +10,7 @@
  */
 import type { Entry } from "../../core/server/entry.js";
 import { paceOf } from "../../core/sync/modes.js";
-import type { Pace } from "../../core/sync/pace.js";
+import { isUnbounded, type Pace } from "../../core/sync/pace.js";
 import type { SaveRequest, TrainingSnapshot } from "../../core/work/run-setup.js";
 import type { CheckpointState } from "../../host/checkpoint-saver.js";
 import type { MemberIdentity, WorkerIdentity } from "../../protocol/identity.js";
@@ -24,8 +24,10 @@ import { digestOf, toyLoss } from "../toy-model.js";
 import { countPositions, usedExamples } from "./applied-positions.js";
 import { CopyWatch } from "./copy-watch.js";
 import { coveredBy, inconsistency } from "./cut-watch.js";
+import { FirstStepWatch } from "./first-step-watch.js";
 import { GroupWatch } from "./group-watch.js";
 import type { Ledger, LedgerEntry, LedgerStart, LedgerStep } from "./ledger.js";
+import { PhaseWatch } from "./phase-watch.js";
 import { QuorumWatch } from "./quorum-watch.js";
 
 /** Something that does not hold. */
@@ -65,9 +67,11 @@ export class InvariantWatch {
   readonly #copies: CopyWatch;
   readonly #quorums: QuorumWatch;
   readonly #groups: GroupWatch;
+  readonly #firstSteps: FirstStepWatch;
+  readonly #phases: PhaseWatch;
 
   /** @param from what the run is resumed from. */
-  constructor(ledger: Ledger, from: Pick<SavedCheckpoint, "snapshot"> | null) {
+  constructor(ledger: Ledger, from: Pick<SavedCheckpoint, "snapshot" | "globalStep"> | null) {
     this.#ledger = ledger;
     this.#copies = new CopyWatch({
       viewOf: (server) => this.#viewOf(server),
@@ -83,6 +87,8 @@ export class InvariantWatch {
     const knowsVersions = ledger.knowsValues && this.#pullsAreWhole;
     this.#quorums = new QuorumWatch({ ledger, knowsVersions, ...common });
     this.#groups = new GroupWatch({ workersMax: ledger.spec.workersMax, ...common });
+    this.#firstSteps = new FirstStepWatch(ledger, common.violated);
+    this.#phases = new PhaseWatch(ledger, from?.globalStep ?? 0, common.violated);
   }
 
   /** Has the clocks of workers read from there on. */
@@ -101,6 +107,8 @@ export class InvariantWatch {
     this.#copies.wentBack();
     this.#quorums.wentBack();
     this.#groups.wentBack();
+    this.#firstSteps.wentBack();
+    this.#phases.wentBack();
     this.#versions.clear();
     this.#lastLoss = final;
     this.#present = { generation, term };
@@ -145,7 +153,8 @@ export class InvariantWatch {
   applied(server: string, entry: Entry, generation: number, values: readonly Float32Array[]): void {
     if (generation !== this.#present.generation) return;
     const index = Number(server.split("-")[1]);
-    this.#ledger.follow(this.#viewOf(index));
+    this.#follow(index);
+    this.#phases.reached(entry.sealedStep);
     const isCopy = this.#ledger.applied(entry);
     this.#copies.applied(server, entry, values, isCopy);
     if (this.#paceAt(entry.marks[0]?.step ?? -1).groups !== null) {
@@ -184,6 +193,11 @@ export class InvariantWatch {
     this.#lastLoss = event.final ? event.loss : Number.NaN;
   }
 
+  /** A worker that had all its weights has heard of work. */
+  heardWork({ incarnation }: WorkerIdentity): void {
+    this.#firstSteps.heardWork(incarnation);
+  }
+
   /** A worker has evaluated a part of the test set. */
   evaluated({ incarnation }: WorkerIdentity, parameters: Float32Array): void {
     this.#evaluated.set(incarnation, digestOf(parameters));
@@ -194,6 +208,7 @@ export class InvariantWatch {
    * evaluation before the present one is part of none.
    */
   said({ incarnation }: MemberIdentity, message: MemberMessage): void {
+    if (!this.#isOver(incarnation)) this.#phases.said(message);
     if (message.type === "caughtUp") this.#copies.caughtUp(incarnation, message);
     if (message.type !== "evaluated" || message.evaluation < this.#evaluation.id) return;
     const isFirst = message.evaluation > this.#evaluation.id;
@@ -210,10 +225,12 @@ export class InvariantWatch {
     if (this.#isOver(incarnation)) return;
     const { servers, serversMax } = this.#ledger.spec;
     for (let index = 0; index < (serversMax ?? servers); index++) {
-      this.#ledger.follow(this.#viewOf(index));
+      this.#follow(index);
     }
+    this.#phases.reached(step);
     const known = { rank, incarnation, step, epoch, range, gradients };
-    const { versions } = this.#ledger.computed(known, parameters);
+    const computed = this.#ledger.computed(known, parameters);
+    const { versions } = computed;
     this.#begun.set(rank, incarnation);
     this.#weighBound(rank, step);
     if (!this.#ledger.knowsValues || !this.#pullsAreWhole) return;
@@ -226,6 +243,12 @@ export class InvariantWatch {
     // Where a step goes on without some, these may have weights of a later one.
     const { meetsAtBoundaries, hasDecider } = this.#paceAt(step);
     if (meetsAtBoundaries && !hasDecider) this.#compareInStep(who, step, versions);
+    this.#firstSteps.computed(computed, isUnbounded(this.#paceAt(step)));
+  }
+
+  #follow(server: number): void {
+    this.#ledger.follow(this.#viewOf(server));
+    this.#phases.look(this.#ledger.phases);
   }
 
   #paceAt(step: number): Pace {

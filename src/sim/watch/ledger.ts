@@ -10,7 +10,7 @@ import { createKernels } from "../../kernels/choice.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { statePartCount, updateScalars } from "../../kernels/update-rule.js";
 import { type Layout, reduceOf } from "../../protocol/layout.js";
-import { servedRate, servedRule } from "../../protocol/local/local-steps.js";
+import { appliedRule, servedRate, servedRule } from "../../protocol/local/local-steps.js";
 import type { Range } from "../../protocol/messages.js";
 import { momentumAt } from "../../protocol/plan/phase-momentum.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
@@ -40,6 +40,8 @@ export interface LedgerEntry {
 
 /** What the values of a chunk are moved by. */
 interface Moment {
+  /** Of one of the pushes: it tells the phase. */
+  readonly step: number;
   readonly steps: readonly LedgerStep[];
   readonly lr: number;
   readonly momentum: number;
@@ -240,7 +242,15 @@ export class Ledger {
     const length = this.layout.chunks[entry.chunk]!.length;
     if (this.knowsValues && steps.length > 0) {
       const isFolded = paceOf(this.phaseOf(moved).protocol).globalStep !== "push";
-      this.#move(entry.chunk, chunk.parts, { steps, lr, momentum, scale, version, isFolded });
+      this.#move(entry.chunk, chunk.parts, {
+        step: moved,
+        steps,
+        lr,
+        momentum,
+        scale,
+        version,
+        isFolded,
+      });
       chunk.versions.set(digestOf(this.#arena.view(chunk.parts[0]!, length)), version);
     }
     const values = chunk.parts.map((slot) => this.#arena.view(slot, length).slice());
@@ -312,7 +322,8 @@ export class Ledger {
       const lr = this.#rateAfter(examples, entry.step);
       const momentum = this.#momentumAfter(examples, entry.step);
       const version = base + index + 1;
-      this.#move(chunk, slots, { steps, lr, momentum, scale, version, isFolded: false });
+      const { step } = entry;
+      this.#move(chunk, slots, { step, steps, lr, momentum, scale, version, isFolded: false });
       examples += more;
     }
     const found = slots.map((slot) => this.#arena.view(slot, length).slice());
@@ -336,18 +347,20 @@ export class Ledger {
 
   /** No run here scales its rate by workers. */
   #rateAfter(examples: number, step: number): number {
-    const rate = servedRate(this.spec, { examples, partners: this.spec.workersMax });
-    return rate * this.phaseOf(step).lrFactor;
+    const moment = { examples, partners: this.spec.workersMax };
+    return servedRate(this.spec, moment, this.phaseOf(step));
   }
 
   #momentumAfter(examples: number, step: number): number {
-    const { momentum } = this.phaseOf(step);
-    if (momentum === null) return servedRule(this.spec).momentum;
+    const { momentum, protocol } = this.phaseOf(step);
+    const rule = appliedRule(this.spec, protocol);
+    if (momentum === null || rule.takesDifferences === true) return rule.momentum;
     return momentumAt(momentum, examples, this.spec);
   }
 
   #move(chunk: number, parts: readonly number[], moment: Moment): void {
     const { steps, lr, momentum, scale, version, isFolded } = moment;
+    const rule = appliedRule(this.spec, this.phaseOf(moment.step).protocol);
     const { offset, length, group } = this.layout.chunks[chunk]!;
     const kernels = this.#kernels;
     const slots = steps.map(({ gradients }) => {
@@ -362,17 +375,14 @@ export class Ledger {
     if (isFolded) kernels.fold(this.#scratch, inputs, length, reduce);
     else kernels.copy(slots[0]!, this.#scratch, length);
     const [weights, first, second] = parts;
-    kernels.update(
-      updateScalars(servedRule(this.spec), { lr, momentum, scale, group, updateCount: version }),
-      {
-        weightsIn: weights!,
-        weightsOut: weights!,
-        gradient: this.#scratch,
-        state1: first ?? null,
-        state2: second ?? null,
-        length,
-      },
-    );
+    kernels.update(updateScalars(rule, { lr, momentum, scale, group, updateCount: version }), {
+      weightsIn: weights!,
+      weightsOut: weights!,
+      gradient: this.#scratch,
+      state1: first ?? null,
+      state2: second ?? null,
+      length,
+    });
     for (const slot of slots) this.#arena.free(slot);
   }
 }
