@@ -72,7 +72,8 @@ const recordedWords: ReadonlySet<CoordinatorMessage["type"]> = new Set(["view", 
 
 /**
  * Has the record durable before the first view, assignment or goodbye among the effects is told, as
- * members act on these; and before somebody is told that what they asked for will be done.
+ * members act on these; before somebody is told that what they asked for will be done; and before a
+ * checkpoint is told of, which whoever comes after this coordinator goes back to.
  */
 export function withRecord(
   effects: CoordinatorEffect[],
@@ -81,6 +82,7 @@ export function withRecord(
   const first = effects.findIndex(
     (effect) =>
       (effect.type === "send" && recordedWords.has(effect.message.type)) ||
+      (effect.type === "event" && effect.event.kind === "checkpoint") ||
       (effect.type === "orderAnswered" && effect.answer.isAccepted),
   );
   const record = first < 0 ? null : make();
