@@ -59,9 +59,15 @@ test("where several may lead it looks anew for the one that does", async () => {
   };
   const transport = { jobs, jobEvents: async () => ({ text: "", next: 0, isOver: false }) };
   const io = { stderr: { write: () => {} } };
-  const places = { address: "a", find: async () => "b" };
-  await untilJobEnds("x", { transport, ...places, follows: false, io, lookMs: 5 });
-  assert.deepEqual(asked, ["a", "b"]);
+  // At first none of them answers, as nobody leads yet.
+  const found = [away, away, "b"];
+  const find = async () => {
+    const one = found.shift()!;
+    if (typeof one !== "string") throw one;
+    return one;
+  };
+  await untilJobEnds("x", { transport, address: "a", find, follows: false, io, lookMs: 5 });
+  assert.deepEqual(asked, ["a", "a", "a", "b"]);
 });
 
 test("a job that was cancelled in the queue ends as an interrupted one", async () => {

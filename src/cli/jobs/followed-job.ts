@@ -140,7 +140,8 @@ export class Patience {
           throw new PacelineError(error.code, `${away}: ${this.#remedy}`, { cause: error });
         }
         await sleep(lookMs);
-        if (find !== undefined) this.#address = await find();
+        // Of several that all are away none is found yet: the one known is asked again.
+        if (find !== undefined) this.#address = await find().catch(() => this.#address);
       }
     }
   }
