@@ -93,7 +93,7 @@ function measured(
     const beganMs = nowMs;
     while (asked !== null) {
       const { chunk, kind, run, step: of }: ChunkHeader = asked;
-      assert.deepEqual([kind, run, of], ["pull", "r", 0]);
+      assert.deepEqual([kind, run, of], ["pull", "r", -1], "of no step");
       asked = null;
       nowMs += 0.5 + (layout.chunks[chunk]!.length * 4000) / bytesPerSecond;
       auto.answered({ ...emptyHeader, kind: "reply", chunk, step: 12 });

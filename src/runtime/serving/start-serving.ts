@@ -37,6 +37,7 @@ import {
 import { demandPreparable } from "../run-preparation.js";
 import type { RunSettings } from "../run-settings.js";
 import { wantedAddress } from "../start-coordinator.js";
+import { dismiss } from "./dismissal.js";
 import { readRecordPart } from "./job-events.js";
 import { chooseJob, idleReason } from "./job-policy.js";
 import { hasEnded, JobQueue } from "./job-queue.js";
@@ -490,17 +491,4 @@ function needsOf({ workers, servers }: Pick<RunSettings, "workers" | "servers">)
 
 function isoNow(): string {
   return new Date().toISOString();
-}
-
-/** How long members that are sent home may take, and how often that is looked at. */
-const dismissLimitMs = 2000;
-const dismissLookMs = 20;
-
-/** Sends members home that would wait for a next job, and gives them a moment to leave. */
-async function dismiss(host: CoordinatorHost, reason: string, clock: Clock): Promise<void> {
-  host.tell({ type: "interrupt", reason });
-  const untilMs = clock.nowMs() + dismissLimitMs;
-  while (host.snapshot().members.length > 0 && clock.nowMs() < untilMs) {
-    await new Promise<void>((resolve) => clock.after(dismissLookMs, resolve));
-  }
 }
