@@ -73,13 +73,13 @@ for (const feed of ["leased", "central"]) {
   test(`${feed}: the batch of a stuck worker that is killed is dealt again`, async (context) => {
     const place = await makePlace(context, { train: 1026 });
     // Long enough for a worker to be stopped in it, however busy the machine is.
-    const words = ["-w", "3", "-e", "6", "--max-restarts", "0", "--lease", "1h", "--name", "run"];
+    const words = ["-w", "3", "-e", "3", "--max-restarts", "0", "--lease", "1h", "--name", "run"];
     const command = place.start([...dealt(feed), ...words]);
     await place.step("run", 5);
     const { pid } = await place.member("run", "worker", 1);
     await stickWithBatch(place, "run", pid);
     process.kill(pid, "SIGKILL");
-    const { exitCode } = await command.end();
+    const { exitCode } = await command.end(180_000);
     assert.equal(exitCode, 0, command.told());
     await assertAllUsed(place, "run", 1026);
     const again = await dealtAgain(place, "run");
