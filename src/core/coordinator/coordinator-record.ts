@@ -73,7 +73,7 @@ const recordedWords: ReadonlySet<CoordinatorMessage["type"]> = new Set(["view", 
 /**
  * Has the record durable before the first view, assignment or goodbye among the effects is told, as
  * members act on these; before somebody is told that what they asked for will be done; and before a
- * checkpoint is told of, which whoever comes after this coordinator goes back to.
+ * checkpoint is told of, as a coordinator that comes after this one goes back to it.
  */
 export function withRecord(
   effects: CoordinatorEffect[],

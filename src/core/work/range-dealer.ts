@@ -25,8 +25,8 @@ export class RangeDealer {
   }
 
   /**
-   * Gives a rank its next assignment of a plan, ending at this step at the latest, if it has any. It
-   * has one at a time: behind a phase without steps in common, what is out may be of another plan.
+   * Gives a rank its next assignment of a plan, ending at this step at the latest, if it has any.
+   * It has one at a time: behind a phase without steps in common what is out may be of another.
    */
   deal(plan: EpochPlan, rank: number, untilStep: number): void {
     if (!this.#floor.views.isConfirmed(rank) || this.#cursor.shareOut(rank) !== undefined) return;
