@@ -108,10 +108,7 @@ if [ -n "$present" ]; then
   if [ "${asks:-no}" = yes ]; then
     say "where images or variables differ its tasks are renewed: it writes a checkpoint, and goes on from there"
     if [ "$yes" = no ]; then
-      [ -t 0 ] || die "nothing was changed: nobody is there to be asked" "wait for its end, or add --yes"
-      printf 'Change %s now? Type its name: ' "$name" >&2
-      read -r answer
-      [ "$answer" = "$name" ] || die "nothing was changed"
+      ask_for_name Change "$name" changed "wait for its end, or add --yes"
     fi
   fi
 fi

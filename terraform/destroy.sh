@@ -69,10 +69,7 @@ else
   say "the run store with its checkpoints goes too"
 fi
 if [ "$yes" = no ]; then
-  [ -t 0 ] || die "nothing was removed: nobody is there to be asked" "add --yes"
-  printf 'Remove all of %s? Type its name: ' "$name" >&2
-  read -r answer
-  [ "$answer" = "$name" ] || die "nothing was removed"
+  ask_for_name "Remove all of" "$name" removed "add --yes"
 fi
 
 if [ "$logs" = yes ]; then

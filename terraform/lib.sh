@@ -9,6 +9,15 @@ die() {
   exit 1
 }
 
+# Has the user type a name; ends where nobody is there, or another one is typed.
+# Usage: ask_for_name VERB NAME WHAT_WAS_NOT_DONE REMEDY
+ask_for_name() {
+  [ -t 0 ] || die "nothing was $3: nobody is there to be asked" "$4"
+  printf '%s %s? Type its name: ' "$1" "$2" >&2
+  read -r answer
+  [ "$answer" = "$2" ] || die "nothing was $3"
+}
+
 need() {
   for program in "$@"; do
     command -v "$program" > /dev/null || die "$program is not installed" "see DEPLOYMENT.md, What you need"

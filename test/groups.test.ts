@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { makePlace } from "./run-paceline.js";
+import { stopsAndGoesOn } from "./stopped-run.js";
 
 const work = [
   ...["--model", "logistic", "--data", "mnist-parity", "--batch-size", "8", "--lr", "0.05"],
@@ -42,19 +43,12 @@ test("a plan goes through groups with replicas, and a switch by hand to them", a
 
 test("a run in groups that is stopped goes on", async (context) => {
   const place = await makePlace(context, { train: 480, test: 8 });
-  const stopped = ["train", ...work, ...mode, "-w", "3", "-s", "2", "--epochs", "100000"];
-  const command = place.start([...stopped, "--name", "stopped"]);
-  await place.step("stopped", 30);
-  const switched = await place.call(["admin", "switch", "asp", "stopped"]);
-  assert.equal(switched.exitCode, 0, switched.err);
-  const back = await place.call(["admin", "switch", "group", "stopped"]);
-  assert.match(`${back.out}${back.err}`, /group/);
-  command.kill("SIGINT");
-  assert.equal((await command.end()).exitCode, 130, command.told());
-  const resumed = place.start(["resume", "runs/stopped"]);
-  await resumed.waitFor(/training starts/);
-  resumed.kill("SIGINT");
-  assert.equal((await resumed.end()).exitCode, 130, resumed.told());
+  await stopsAndGoesOn(place, [...work, ...mode, "-w", "3", "-s", "2"], async () => {
+    const switched = await place.call(["admin", "switch", "asp", "stopped"]);
+    assert.equal(switched.exitCode, 0, switched.err);
+    const back = await place.call(["admin", "switch", "group", "stopped"]);
+    assert.match(`${back.out}${back.err}`, /group/);
+  });
 });
 
 test("groups that can't be, or have no use, are refused", async (context) => {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { makePlace } from "./run-paceline.js";
+import { stopsAndGoesOn } from "./stopped-run.js";
 
 const work = [
   ...["--model", "logistic", "--data", "mnist-parity", "--batch-size", "8", "--lr", "0.05"],
@@ -34,15 +35,7 @@ test("a planned run goes through a quorum, and one that is stopped goes on", asy
   assert.equal(exitCode, 0, err);
   const { epochs } = (await place.result("planned")).paceline;
   for (const one of epochs) assert.deepEqual([one.examples, one.skipped], [480, 0]);
-  const stopped = ["train", ...work, ...mode, "-w", "3", "-s", "2", "--epochs", "100000"];
-  const command = place.start([...stopped, "--name", "stopped"]);
-  await place.step("stopped", 30);
-  command.kill("SIGINT");
-  assert.equal((await command.end()).exitCode, 130, command.told());
-  const resumed = place.start(["resume", "runs/stopped"]);
-  await resumed.waitFor(/training starts/);
-  resumed.kill("SIGINT");
-  assert.equal((await resumed.end()).exitCode, 130, resumed.told());
+  await stopsAndGoesOn(place, [...work, ...mode, "-w", "3", "-s", "2"]);
 });
 
 test("a quorum that can't be, or has no use, is refused", async (context) => {
