@@ -10,8 +10,8 @@ INSTALLED := node_modules/.package-lock.json
 .PHONY: help node native etcd install build lint proto kernels docs sbom test test-long mutants bench-memory bench-checkpoint bench-failover bench-chaos fuzz test-onednn3 test-containers demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long conversation clean
 
 help:
-	@echo "make test     install, lint, check generated files, build, run every test"
-	@echo "make test-long   simulated clusters by the thousand; a thousand losses; twenty switches; fifty jobs; a set larger than memory; two computers, hosts over ssh (Linux, root, sshd); tasks of a stack on AWS that are replaced"
+	@echo "make test     install, lint, check generated files, build, run the tests"
+	@echo "make test-long   all of make test with more seeds and cases; simulated clusters by the thousand; a thousand losses; twenty switches; fifty jobs; a set larger than memory; two computers, hosts over ssh (Linux, root, sshd); tasks of a stack on AWS that are replaced"
 	@echo "make sim SEEDS=5000 FROM=0   simulated clusters with faults: which seeds fail, and why"
 	@echo "make sim SEED=7   one of them, with its story; MODE=bsp fixes the mode that a seed draws"
 	@echo "make sim-long   100,000 simulated clusters"
@@ -82,6 +82,7 @@ test: native etcd
 	$(NODE) scripts/run-tests.mjs
 
 test-long: build
+	PACELINE_TESTS=long $(NODE) scripts/run-tests.mjs
 	$(NODE) --test --test-concurrency=1 dist-test/*.long.js
 
 mutants: build

@@ -144,6 +144,7 @@ async function runNode(copy, options, limitMs, enough) {
   const started = performance.now();
   const child = spawn(process.execPath, options, {
     ...{ cwd: copy, stdio: ["ignore", "pipe", "ignore"], detached: true },
+    env: { ...process.env, PACELINE_TESTS: "long" },
   });
   let timedOut = false;
   const limit = setTimeout(() => {

@@ -6,7 +6,14 @@
 import assert from "node:assert/strict";
 import { access, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { type TestContext, test } from "node:test";
-import { freePort, makePlace, type Place, type RunningCommand, until } from "./run-paceline.js";
+import {
+  freePort,
+  longTest,
+  makePlace,
+  type Place,
+  type RunningCommand,
+  until,
+} from "./run-paceline.js";
 import {
   type Answer,
   type Answers,
@@ -164,7 +171,7 @@ test("made, killed amid the suite, run again, charted, removed", async (context)
   assert.match(session, /--parameters \{"portNumber":\["8000"\],"localPortNumber":\["\d+"\]\}$/);
 
   const second = await begin(["--yes", "--results-dir", "there"], true);
-  const { exitCode, err, out } = await second.end(120_000);
+  const { exitCode, err, out } = await second.end();
   assert.equal(exitCode, 0, second.told());
   assert.match(err, /distributed-ps-dev is up, with 2 workers and 1 servers: it is taken as it is/);
   assert.match(err, /\[4\/4\] sync_2workers_lr0.3: done in /);
@@ -192,42 +199,48 @@ test("made, killed amid the suite, run again, charted, removed", async (context)
   }
 });
 
-test("Ctrl-C says what is up and costs; --keep, and others' jobs, leave it", async (context) => {
-  const { place, reach, begin } = await sceneOf(context);
-  const first = await begin(["--yes", "--var", "data_dir=s3://b/d"], true);
-  await first.waitFor(/is job sync_1workers_lr0.1-/);
-  assert.equal(await tunnelsOf(place), 1);
-  first.kill("SIGINT");
-  const stopped = await first.end();
-  assert.equal(stopped.exitCode, 130, first.told());
-  assert.match(stopped.err, /stopped by SIGINT; run it again to continue/);
-  assert.match(stopped.err, /distributed-ps-dev is still up in us-west-2, and costs 0\.\d\d USD/);
-  assert.match(stopped.err, /the same command goes on with matrix.yaml; paceline aws down removes/);
-  await until("the tunnel ends", async () => (await tunnelsOf(place)) === 0);
-  const large = [
-    "--model",
-    "mlp",
-    "--data",
-    "mnist",
-    "-w",
-    "9",
-    "-b",
-    "8",
-    "--name",
-    "of-somebody",
-  ];
-  const submitted = await place.call(["submit", ...large, ...reach]);
-  assert.equal(submitted.exitCode, 0, submitted.err);
-  const second = await begin(["--yes"], true);
-  const { exitCode, err } = await second.end(120_000);
-  assert.equal(exitCode, 0, second.told());
-  assert.match(err, /it is left up: other jobs are on, of-somebody\n.*is still up in us-west-2/);
-  const done = await begin(["--keep"], true);
-  const last = await done.end();
-  assert.equal(last.exitCode, 0, done.told());
-  assert.match(last.err, /nothing is left to run\n[\s\S]*is still up in us-west-2/);
-  assert.ok(!(await callsOf(place)).some((call) => call.startsWith("terraform destroy")));
-});
+longTest(
+  "Ctrl-C says what is up and costs; --keep, and others' jobs, leave it",
+  async (context) => {
+    const { place, reach, begin } = await sceneOf(context);
+    const first = await begin(["--yes", "--var", "data_dir=s3://b/d"], true);
+    await first.waitFor(/is job sync_1workers_lr0.1-/);
+    assert.equal(await tunnelsOf(place), 1);
+    first.kill("SIGINT");
+    const stopped = await first.end();
+    assert.equal(stopped.exitCode, 130, first.told());
+    assert.match(stopped.err, /stopped by SIGINT; run it again to continue/);
+    assert.match(stopped.err, /distributed-ps-dev is still up in us-west-2, and costs 0\.\d\d USD/);
+    assert.match(
+      stopped.err,
+      /the same command goes on with matrix.yaml; paceline aws down removes/,
+    );
+    await until("the tunnel ends", async () => (await tunnelsOf(place)) === 0);
+    const large = [
+      "--model",
+      "mlp",
+      "--data",
+      "mnist",
+      "-w",
+      "9",
+      "-b",
+      "8",
+      "--name",
+      "of-somebody",
+    ];
+    const submitted = await place.call(["submit", ...large, ...reach]);
+    assert.equal(submitted.exitCode, 0, submitted.err);
+    const second = await begin(["--yes"], true);
+    const { exitCode, err } = await second.end();
+    assert.equal(exitCode, 0, second.told());
+    assert.match(err, /it is left up: other jobs are on, of-somebody\n.*is still up in us-west-2/);
+    const done = await begin(["--keep"], true);
+    const last = await done.end();
+    assert.equal(last.exitCode, 0, done.told());
+    assert.match(last.err, /nothing is left to run\n[\s\S]*is still up in us-west-2/);
+    assert.ok(!(await callsOf(place)).some((call) => call.startsWith("terraform destroy")));
+  },
+);
 
 /** Processes that forward a port for a place. */
 async function tunnelsOf(place: Place): Promise<number> {

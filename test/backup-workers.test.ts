@@ -1,7 +1,7 @@
 /** K-of-N in processes: nobody waits for a slow worker, and every example is accounted for. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makePlace } from "./run-paceline.js";
+import { longTest, makePlace } from "./run-paceline.js";
 import { stopsAndGoesOn } from "./stopped-run.js";
 
 const work = [
@@ -39,7 +39,7 @@ test("steps are taken without the slow one of three workers, and the run ends", 
   }
 });
 
-test("without backup workers the bits are those of BSP", async (context) => {
+longTest("without backup workers the bits are those of BSP", async (context) => {
   const place = await makePlace(context, { train: 240, test: 8 });
   const words = ["train", ...work, "-w", "3", "-s", "2", "--epochs", "2"];
   for (const [name, more] of [
@@ -52,7 +52,7 @@ test("without backup workers the bits are those of BSP", async (context) => {
   assert.equal(await place.weights("no-backups"), await place.weights("bsp"));
 });
 
-test("a run that is planned or stopped goes on with its backup workers", async (context) => {
+longTest("a run that is planned or stopped goes on with its backup workers", async (context) => {
   const place = await makePlace(context, { train: 480, test: 8 });
   const words = ["train", ...work, "-w", "3", "-s", "2", "--plan", "bsp:1e,k-of-n:1e,asp"];
   const { exitCode, err } = await place.run([...words, "--epochs", "3", "--name", "planned"]);

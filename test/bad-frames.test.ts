@@ -9,7 +9,7 @@ import {
   encodeSignal,
   frameHeadBytes,
 } from "../dist/transport/wire/frame-codec.js";
-import { makePlace, type Place, until } from "./run-paceline.js";
+import { longTest, makePlace, type Place, until } from "./run-paceline.js";
 
 const logistic = ["train", "--model", "logistic", "--data", "mnist-parity", "--eval-every", "none"];
 const pace = [
@@ -78,32 +78,35 @@ async function waysTo(place: Place, run: string): Promise<(() => Socket)[]> {
   ];
 }
 
-test("whatever strangers say, a run ends in the bits of an undisturbed one", async (context) => {
-  const place = await makePlace(context, { train: 512 });
-  const alone = await place.run([...logistic, ...pace, "--name", "alone"]);
-  assert.equal(alone.exitCode, 0, alone.err);
-  const command = place.start([...logistic, ...pace, "--name", "beset"]);
-  await place.step("beset", 5);
-  const run = (await place.snapshot("beset"))?.run ?? "";
-  assert.match(run, /^beset-/);
-  const sockets: Socket[] = [];
-  for (const way of await waysTo(place, "beset")) {
-    for (const bytes of Object.values(byHand(run))) {
-      const socket = way().on("error", () => {});
-      // Answers are not read: some of these peers ask for much.
-      sockets.push(socket);
-      await new Promise<void>((resolve) => socket.write(bytes, () => resolve()));
+longTest(
+  "whatever strangers say, a run ends in the bits of an undisturbed one",
+  async (context) => {
+    const place = await makePlace(context, { train: 512 });
+    const alone = await place.run([...logistic, ...pace, "--name", "alone"]);
+    assert.equal(alone.exitCode, 0, alone.err);
+    const command = place.start([...logistic, ...pace, "--name", "beset"]);
+    await place.step("beset", 5);
+    const run = (await place.snapshot("beset"))?.run ?? "";
+    assert.match(run, /^beset-/);
+    const sockets: Socket[] = [];
+    for (const way of await waysTo(place, "beset")) {
+      for (const bytes of Object.values(byHand(run))) {
+        const socket = way().on("error", () => {});
+        // Answers are not read: some of these peers ask for much.
+        sockets.push(socket);
+        await new Promise<void>((resolve) => socket.write(bytes, () => resolve()));
+      }
+      for (let idle = 0; idle < 20; idle++) sockets.push(way().on("error", () => {}));
     }
-    for (let idle = 0; idle < 20; idle++) sockets.push(way().on("error", () => {}));
-  }
-  assert.equal(command.isOver, false, "strangers came while it trained");
-  const { exitCode, err } = await command.end();
-  assert.equal(exitCode, 0, command.told());
-  assert.doesNotMatch(err, /lost|refused|broke/);
-  for (const socket of sockets) socket.destroy();
-  assert.equal(await place.weights("beset"), await place.weights("alone"));
-  await until("all processes gone", async () => (await place.leftovers()).length === 0);
-});
+    assert.equal(command.isOver, false, "strangers came while it trained");
+    const { exitCode, err } = await command.end();
+    assert.equal(exitCode, 0, command.told());
+    assert.doesNotMatch(err, /lost|refused|broke/);
+    for (const socket of sockets) socket.destroy();
+    assert.equal(await place.weights("beset"), await place.weights("alone"));
+    await until("all processes gone", async () => (await place.leftovers()).length === 0);
+  },
+);
 
 test("a socket that can't be had ends the run in the server's own words", async (context) => {
   const place = await makePlace(context);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { readCheckpoint } from "../dist/store/checkpoint/checkpoint.js";
-import { makePlace, type Place } from "./run-paceline.js";
+import { longTest, makePlace, type Place } from "./run-paceline.js";
 
 // A model with BatchNorm on 32 small pictures: 2 workers, 2 steps an epoch, 2 epochs.
 const work = [
@@ -53,7 +53,7 @@ test("any servers and the baseline merge statistics to the same bits", async (co
   }
 });
 
-test("each asynchronous push moves the running statistics once", async (context) => {
+longTest("each asynchronous push moves the running statistics once", async (context) => {
   const place = await makePlace(context, { train: 32, test: 16 });
   const words = ["train", "--mode", "asp", "-w", "2", "-s", "2"];
   const run = await trained(place, "asp", words);

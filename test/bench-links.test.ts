@@ -25,11 +25,11 @@ const commands: {
   told: RegExp;
 }[] = [
   {
-    what: "links and compressions",
-    words: ["--link", "20Mb/s/1ms", "--compress", "topk:0.01+onebit"],
+    what: "links, compressions and certificates",
+    words: ["--link", "20Mb/s/1ms", "--compress", "topk:0.01+onebit", "--tls", "certs"],
     rows: [
-      "logistic/tcp/s1/w1/20Mb/s/1ms/topk:0.01+onebit beside uncompressed",
-      "logistic/tcp/s1/w1/20Mb/s/1ms/topk:0.01+onebit/pushes",
+      "logistic/tcp+tls/s1/w1/20Mb/s/1ms/topk:0.01+onebit beside uncompressed",
+      "logistic/tcp+tls/s1/w1/20Mb/s/1ms/topk:0.01+onebit/pushes",
     ],
     told: /^link 20Mb\/s: the proxy carries 0\.0\d+ Gb\/s each way at a time here/m,
   },
@@ -48,6 +48,7 @@ describe("paceline bench push-pull measures", () => {
   for (const { what, words, rows, told } of commands) {
     test(what, async (context) => {
       const place = await makePlace(context);
+      assert.equal((await place.call(["certs", "init", "--out", "certs"])).exitCode, 0);
       const all = ["bench", "push-pull", ...words, "--transport", "tcp", ...tiny, "--json"];
       const ended = await place.start(all, hostile).end(limitMs);
       assert.equal(ended.exitCode, 0, ended.err);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
-import { freePort, makePlace, type Place } from "./run-paceline.js";
+import { freePort, longTest, makePlace, type Place } from "./run-paceline.js";
 import { type Cluster, serve } from "./serving-cluster.js";
 
 const matrix = (more = "") => `
@@ -55,85 +55,91 @@ async function assertAlike(place: Place, cluster: Cluster): Promise<void> {
   assert.deepEqual(submitted.sort(), [...jobs.values()].sort(), "nothing was submitted twice");
 }
 
-test("a suite that is killed goes on with its jobs, to a local suite's bits", async (context) => {
-  const place = await makePlace(context);
-  await writeFile(place.path("matrix.yaml"), matrix());
-  const local = await place.run([...run, "--results-dir", "here"]);
-  assert.equal(local.exitCode, 0, local.err);
-  const cluster = await serve(place);
-  const there = [...run, "--results-dir", "there", ...cluster.reach];
-  const first = place.start(there);
-  await first.waitFor(/sync_1workers_lr0.1: is job \S+ of 127.0.0.1/);
-  await first.waitFor(/\[3\/4\] \S+: needs 2 workers and 1 servers, .* has 0 and 0: waits until/);
-  await first.waitFor(/job \S+ waits for 1 more server: 0 of 1 are free/);
-  const status = await place.call([
-    "experiments",
-    "status",
-    "matrix.yaml",
-    "--results-dir",
-    "there",
-  ]);
-  assert.match(status.out, /^sync_1workers_lr0.1 +running .* job sync_1workers_lr0.1-\w+-1$/m);
-  const second = await place.call(there);
-  assert.equal(second.exitCode, 2, second.err);
-  assert.match(second.err, /process \d+ on \S+ has been writing into there since/);
-  cluster.add("server");
-  cluster.add("worker", 2);
-  await first.waitFor(/\[1\/4\] sync_1workers_lr0.1: done in /);
-  first.kill("SIGKILL");
-  await first.end();
-  const again = await place.run(there);
-  assert.equal(again.exitCode, 0, again.err);
-  assert.match(again.err, /\[1\/4\] sync_1workers_lr0.1: finished; skipped/);
-  assert.match(again.err, /\[4\/4\] sync_2workers_lr0.3: done in .* of the test set$/m);
-  await assertAlike(place, cluster);
-  const report = await place.call([
-    "experiments",
-    "report",
-    "matrix.yaml",
-    "--results-dir",
-    "there",
-  ]);
-  assert.equal(report.exitCode, 0, report.err);
-  assert.equal(report.out.match(/^sync_\dworkers_lr\S+ +sync /gm)?.length, 4, report.out);
-  const kept = await readdir(place.path("there", "runs", cells[0]!));
-  assert.deepEqual(kept.sort(), ["config.yaml", "events.jsonl", "metrics.jsonl", "result.json"]);
-  await cluster.end();
-});
+longTest(
+  "a suite that is killed goes on with its jobs, to a local suite's bits",
+  async (context) => {
+    const place = await makePlace(context);
+    await writeFile(place.path("matrix.yaml"), matrix());
+    const local = await place.run([...run, "--results-dir", "here"]);
+    assert.equal(local.exitCode, 0, local.err);
+    const cluster = await serve(place);
+    const there = [...run, "--results-dir", "there", ...cluster.reach];
+    const first = place.start(there);
+    await first.waitFor(/sync_1workers_lr0.1: is job \S+ of 127.0.0.1/);
+    await first.waitFor(/\[3\/4\] \S+: needs 2 workers and 1 servers, .* has 0 and 0: waits until/);
+    await first.waitFor(/job \S+ waits for 1 more server: 0 of 1 are free/);
+    const status = await place.call([
+      "experiments",
+      "status",
+      "matrix.yaml",
+      "--results-dir",
+      "there",
+    ]);
+    assert.match(status.out, /^sync_1workers_lr0.1 +running .* job sync_1workers_lr0.1-\w+-1$/m);
+    const second = await place.call(there);
+    assert.equal(second.exitCode, 2, second.err);
+    assert.match(second.err, /process \d+ on \S+ has been writing into there since/);
+    cluster.add("server");
+    cluster.add("worker", 2);
+    await first.waitFor(/\[1\/4\] sync_1workers_lr0.1: done in /);
+    first.kill("SIGKILL");
+    await first.end();
+    const again = await place.run(there);
+    assert.equal(again.exitCode, 0, again.err);
+    assert.match(again.err, /\[1\/4\] sync_1workers_lr0.1: finished; skipped/);
+    assert.match(again.err, /\[4\/4\] sync_2workers_lr0.3: done in .* of the test set$/m);
+    await assertAlike(place, cluster);
+    const report = await place.call([
+      "experiments",
+      "report",
+      "matrix.yaml",
+      "--results-dir",
+      "there",
+    ]);
+    assert.equal(report.exitCode, 0, report.err);
+    assert.equal(report.out.match(/^sync_\dworkers_lr\S+ +sync /gm)?.length, 4, report.out);
+    const kept = await readdir(place.path("there", "runs", cells[0]!));
+    assert.deepEqual(kept.sort(), ["config.yaml", "events.jsonl", "metrics.jsonl", "result.json"]);
+    await cluster.end();
+  },
+);
 
-test("a coordinator that is away for a while ends nothing; Ctrl-C leaves jobs", async (context) => {
-  const place = await makePlace(context);
-  await writeFile(place.path("matrix.yaml"), matrix(", eval-every: none"));
-  const cluster = await serve(place);
-  const there = [...run, "--results-dir", "there", ...cluster.reach];
-  const first = place.start(there);
-  await first.waitFor(/sync_2workers_lr0.3: is job /);
-  cluster.coordinator.kill("SIGKILL");
-  await cluster.coordinator.end();
-  await first.waitFor(/; asking again/);
-  const back = cluster.start();
-  await back.waitFor(/^coordinator listens on/m);
-  await first.waitFor(/the coordinator answers again/);
-  first.kill("SIGINT");
-  const { exitCode, err } = await first.end();
-  assert.equal(exitCode, 130, err);
-  assert.match(
-    err,
-    /stopped by SIGINT; run it again to continue\n.* goes on with sync_\S+-1, sync/,
-  );
-  const jobs = await jobsOf(place, "there");
-  await place.call(["jobs", "cancel", jobs.get(cells[0]!)!, ...cluster.reach]);
-  cluster.add("server");
-  cluster.add("worker", 2);
-  const again = await place.run(there);
-  assert.equal(again.exitCode, 1, again.err);
-  assert.match(again.err, /\[1\/4\] \S+: interrupted: its job was cancelled while it was queued/);
-  const last = await place.run(there);
-  assert.equal(last.exitCode, 0, last.err);
-  assert.match(last.err, /starts over: is job sync_1workers_lr0.1-\w+-5 of/);
-  assert.equal((await cluster.jobs()).length, 5);
-  await cluster.end();
-});
+longTest(
+  "a coordinator that is away for a while ends nothing; Ctrl-C leaves jobs",
+  async (context) => {
+    const place = await makePlace(context);
+    await writeFile(place.path("matrix.yaml"), matrix(", eval-every: none"));
+    const cluster = await serve(place);
+    const there = [...run, "--results-dir", "there", ...cluster.reach];
+    const first = place.start(there);
+    await first.waitFor(/sync_2workers_lr0.3: is job /);
+    cluster.coordinator.kill("SIGKILL");
+    await cluster.coordinator.end();
+    await first.waitFor(/; asking again/);
+    const back = cluster.start();
+    await back.waitFor(/^coordinator listens on/m);
+    await first.waitFor(/the coordinator answers again/);
+    first.kill("SIGINT");
+    const { exitCode, err } = await first.end();
+    assert.equal(exitCode, 130, err);
+    assert.match(
+      err,
+      /stopped by SIGINT; run it again to continue\n.* goes on with sync_\S+-1, sync/,
+    );
+    const jobs = await jobsOf(place, "there");
+    await place.call(["jobs", "cancel", jobs.get(cells[0]!)!, ...cluster.reach]);
+    cluster.add("server");
+    cluster.add("worker", 2);
+    const again = await place.run(there);
+    assert.equal(again.exitCode, 1, again.err);
+    assert.match(again.err, /\[1\/4\] \S+: interrupted: its job was cancelled while it was queued/);
+    const last = await place.run(there);
+    assert.equal(last.exitCode, 0, last.err);
+    assert.match(last.err, /starts over: is job sync_1workers_lr0.1-\w+-5 of/);
+    assert.equal((await cluster.jobs()).length, 5);
+    await cluster.end();
+  },
+);
 
 test("what a cluster can't do is said before anything is submitted", async (context) => {
   const place = await makePlace(context);

@@ -1,7 +1,7 @@
 /** Coordinators that are killed while a run trains: members outlive them, and the run goes on. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makePlace, metricsOf, type Place, until } from "./run-paceline.js";
+import { longTest, makePlace, metricsOf, type Place, until } from "./run-paceline.js";
 
 const work = [
   ...["--model", "mlp", "--data", "mnist", "--batch-size", "8"],
@@ -19,9 +19,10 @@ async function killAt(place: Place, run: string, step: number, other: number): P
 test("a coordinator killed twice in a run costs it no bit, and no member", async (context) => {
   const place = await makePlace(context, { train: 960 });
   const pace = ["--epochs", "8", "--eval-every", "2e", "--checkpoint-every", "3e"];
+  const alone = ["baseline", ...work, ...pace, "--as-workers", "3", "--name", "whole"];
+  const whole = await place.run(alone);
+  assert.equal(whole.exitCode, 0, whole.err);
   const words = ["train", ...work, ...pace, "--chunk-values", "10000", "-w", "3", "-s", "2"];
-  const whole = place.start([...words, "--name", "whole"]);
-  assert.equal((await whole.end()).exitCode, 0, whole.told());
   const command = place.start([...words, "--replicas", "2", "--name", "killed"]);
   let pid = -1;
   for (const step of [40, 140]) pid = await killAt(place, "killed", step, pid);
@@ -54,7 +55,7 @@ test("a coordinator killed twice in a run costs it no bit, and no member", async
   assert.deepEqual(await place.leftovers(), []);
 });
 
-test("batches that are dealt one at a time are each used once", async (context) => {
+longTest("batches that are dealt one at a time are each used once", async (context) => {
   const place = await makePlace(context, { train: 1600 });
   const pace = ["--mode", "asp", "--feed", "leased", "--epochs", "4", "--eval-every", "none"];
   const words = ["train", ...work, ...pace, "-w", "3", "-s", "2", "--name", "run"];

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
-import { makePlace, type Place, type RunningCommand, until } from "./run-paceline.js";
+import { longTest, makePlace, type Place, type RunningCommand, until } from "./run-paceline.js";
 
 const work = [
   ...["--model", "mlp", "--data", "mnist", "--batch-size", "8", "--chunk-values", "10000"],
@@ -89,7 +89,7 @@ test("one coordinator has a run: another is refused, and so is another run", asy
   await endWell(place, [back, ...members]);
 });
 
-test("a run of a process elsewhere is taken over when the user says so", async (context) => {
+longTest("a run of a process elsewhere is taken over when the user says so", async (context) => {
   const place = await makePlace(context, { train: 480 });
   const first = place.start(begin("run"));
   const members = startMembers(place, await addressOf(first));

@@ -81,14 +81,14 @@ test("workers go from 2 to 6 to 3 and servers from 2 to 4 to 3 in one run", asyn
 
 test("below its minimum a run waits, goes on when one comes, and else ends", async (context) => {
   const place = await makePlace(context);
-  const words = ["-w", "2:3", "-s", "1", "--wait-for-workers", "20s"];
+  const words = ["-w", "2:3", "-s", "1", "--wait-for-workers", "10s"];
   const { coordinator, start } = await startCoordinator(place, words);
   const server = start("server");
   const workers = [start("worker"), start("worker")];
   await told(place, /^training starts/);
   workers[0]!.kill("SIGTERM");
   await leavesInOrder(workers[0]!);
-  const waits = /^1 worker is there and at least 2 must be: training waits up to 20 s for 1 more$/;
+  const waits = /^1 worker is there and at least 2 must be: training waits up to 10 s for 1 more$/;
   await told(place, waits);
   workers.push(start("worker"));
   await told(place, /^worker-\d takes part from step/);
@@ -99,7 +99,7 @@ test("below its minimum a run waits, goes on when one comes, and else ends", asy
   await told(place, waits, 2);
   assert.equal((await coordinator.end()).exitCode, 4, coordinator.told());
   const end =
-    /1 worker is left and at least 2 must be, after 20 s of waiting: go on from its checkp/;
+    /1 worker is left and at least 2 must be, after 10 s of waiting: go on from its checkp/;
   assert.match(coordinator.err, end);
   assert.equal((await place.checkpoints("run")).length, 1);
   for (const member of [server, workers[2]!]) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { readStudyResults } from "../dist/study/read-results.js";
-import { makePlace, type Place, until } from "./run-paceline.js";
+import { longTest, makePlace, type Place, until } from "./run-paceline.js";
 
 const matrix = (epochs: number) => `
 question: Does a small suite hold together?
@@ -86,7 +86,7 @@ test("a suite is interrupted and goes on; a failing cell stops no other", async 
   assert.match(page, new RegExp(`${slow} was resumed from a checkpoint`));
 });
 
-test("a cell that outlives its suite is seen, and continued later", async (context) => {
+longTest("a cell that outlives its suite is seen, and continued later", async (context) => {
   const place = await makePlace(context);
   const cell = "async_2workers";
   const options = "model: logistic, data: mnist-parity, epochs: 60, batch-size: 4";
@@ -148,7 +148,7 @@ test("a dry run refuses what train --dry-run refuses of a cell", async (context)
   assert.deepEqual((await readdir(place.folder)).sort(), ["data", "matrix.yaml"]);
 });
 
-test("a search for a switch runs what it needs, and nothing again", async (context) => {
+longTest("a search for a switch runs what it needs, and nothing again", async (context) => {
   const place = await makePlace(context, { train: 120 });
   const file = "model: logistic\ndata: mnist-parity\nworkers: 2\nepochs: 2\nbatch-size: 10\n";
   await writeFile(place.path("digits.yaml"), file);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdir, readdir } from "node:fs/promises";
-import { test } from "node:test";
-import { freePort, makePlace, type Place, until } from "./run-paceline.js";
+import { type TestContext, test } from "node:test";
+import { freePort, longTest, makePlace, type Place, until } from "./run-paceline.js";
 
 const model = ["--model", "logistic", "--data", "mnist-parity", "-s", "2", "--eval-every", "none"];
 const dealt = (feed: string) => ["train", ...model, "--feed", feed, "--batch-size", "4"];
@@ -51,26 +51,32 @@ async function stickWithBatch(place: Place, run: string, pid: number): Promise<v
   }
 }
 
-for (const [feed, ...pace] of [
-  ["leased"],
-  ["central", "--mode", "asp"],
-  ["central", "--mode", "ssp", "--staleness", "2"],
+for (const [declare, feed, ...pace] of [
+  [longTest, "leased"],
+  [test, "central", "--mode", "asp"],
+  [longTest, "central", "--mode", "ssp", "--staleness", "2"],
 ] as const) {
   const title = [feed, ...pace].join(" ");
-  test(`${title}: with a worker killed by injection each example is used once`, async (context) => {
-    const place = await makePlace(context, { train: 514 });
-    const words = ["-w", "3", "-e", "2", "--inject", "kill:worker=1,at=9", "--name", "run"];
-    const command = place.start([...dealt(feed), ...pace, ...words]);
-    const { exitCode, err } = await command.end();
-    assert.equal(exitCode, 0, command.told());
-    assert.match(err, /^worker-1 .*: lost at step \d+, going on with 2 workers$/m);
-    await assertAllUsed(place, "run", 514);
-    assert.deepEqual(await place.leftovers(), []);
-  });
+  declare(
+    `${title}: with a worker killed by injection each example is used once`,
+    async (context) => {
+      const place = await makePlace(context, { train: 514 });
+      const words = ["-w", "3", "-e", "2", "--inject", "kill:worker=1,at=9", "--name", "run"];
+      const command = place.start([...dealt(feed), ...pace, ...words]);
+      const { exitCode, err } = await command.end();
+      assert.equal(exitCode, 0, command.told());
+      assert.match(err, /^worker-1 .*: lost at step \d+, going on with 2 workers$/m);
+      await assertAllUsed(place, "run", 514);
+      assert.deepEqual(await place.leftovers(), []);
+    },
+  );
 }
 
-for (const feed of ["leased", "central"]) {
-  test(`${feed}: the batch of a stuck worker that is killed is dealt again`, async (context) => {
+for (const [declare, feed] of [
+  [test, "leased"],
+  [longTest, "central"],
+] as const) {
+  declare(`${feed}: the batch of a stuck worker that is killed is dealt again`, async (context) => {
     const place = await makePlace(context, { train: 1026 });
     // Long enough for a worker to be stopped in it, however busy the machine is.
     const words = ["-w", "3", "-e", "3", "--max-restarts", "0", "--lease", "1h", "--name", "run"];
@@ -79,7 +85,7 @@ for (const feed of ["leased", "central"]) {
     const { pid } = await place.member("run", "worker", 1);
     await stickWithBatch(place, "run", pid);
     process.kill(pid, "SIGKILL");
-    const { exitCode } = await command.end(180_000);
+    const { exitCode } = await command.end();
     assert.equal(exitCode, 0, command.told());
     await assertAllUsed(place, "run", 1026);
     const again = await dealtAgain(place, "run");
@@ -92,19 +98,19 @@ for (const feed of ["leased", "central"]) {
   });
 }
 
-test("workers without files, and a resumed run, end in the bits of others", async (context) => {
-  const place = await makePlace(context, { train: 480 });
-  const pace = ["-w", "3", "-e", "2"];
-  const whole = place.start([...dealt("leased"), ...pace, "--name", "whole"]);
-  assert.equal((await whole.end()).exitCode, 0, whole.told());
-  await context.test("without files they touch no folder", () => trainWithoutFiles(place, pace));
-  await context.test("Ctrl-C, then --resume with the other feed", () =>
-    resumeOtherFeed(place, pace),
-  );
-});
+const pace = ["-w", "3", "-e", "2"];
 
-/** Roles of their own; only the coordinator has the data. */
-async function trainWithoutFiles(place: Place, pace: readonly string[]): Promise<void> {
+/** A place where a run of leased batches has ended, undisturbed. */
+async function placeWithWhole(context: TestContext): Promise<Place> {
+  const place = await makePlace(context, { train: 480 });
+  const whole = await place.run([...dealt("leased"), ...pace, "--name", "whole"]);
+  assert.equal(whole.exitCode, 0, whole.err);
+  return place;
+}
+
+test("workers without files touch no folder, and end in the bits of others", async (context) => {
+  // Roles of their own; only the coordinator has the data.
+  const place = await placeWithWhole(context);
   const port = String(await freePort());
   const run = [...model, "--batch-size", "4", "--feed", "central", "--port", port];
   const coordinator = place.start(["coordinator", ...run, ...pace, "--name", "central"]);
@@ -129,9 +135,10 @@ async function trainWithoutFiles(place: Place, pace: readonly string[]): Promise
   });
   assert.deepEqual(sent, read);
   for (const folder of folders) assert.deepEqual(await readdir(folder), []);
-}
+});
 
-async function resumeOtherFeed(place: Place, pace: readonly string[]): Promise<void> {
+longTest("a run resumed with the other feed ends in the bits of others", async (context) => {
+  const place = await placeWithWhole(context);
   const stopped = place.start([...dealt("central"), ...pace, "--name", "stopped"]);
   await place.step("stopped", 8);
   stopped.kill("SIGINT");
@@ -145,4 +152,4 @@ async function resumeOtherFeed(place: Place, pace: readonly string[]): Promise<v
   assert.equal((await rest.end()).exitCode, 0, rest.told());
   assert.equal(await place.weights("stopped"), await place.weights("whole"));
   await assertAllUsed(place, "stopped", 480);
-}
+});

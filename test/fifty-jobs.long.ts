@@ -31,7 +31,7 @@ test("fifty jobs, with members dying: all end, and nothing grows", async (contex
       await mortal[role].end();
       [mortal[role]] = cluster.add(role) as [(typeof mortal)["server"]];
     }
-    await cluster.state(name, "done", 120_000);
+    await cluster.state(name, "done");
     const { paceline } = await place.result(name);
     assert.equal(paceline.outcome, "done");
     const [coordinator, oldServer, oldWorker] = await Promise.all(

@@ -1,7 +1,7 @@
 /** Groups in processes: the fast step together, and nobody waits for a slow worker. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makePlace } from "./run-paceline.js";
+import { longTest, makePlace } from "./run-paceline.js";
 import { stopsAndGoesOn } from "./stopped-run.js";
 
 const work = [
@@ -41,7 +41,7 @@ test("a plan goes through groups with replicas, and a switch by hand to them", a
   for (const one of epochs) assert.deepEqual([one.examples, one.skipped], [480, 0]);
 });
 
-test("a run in groups that is stopped goes on", async (context) => {
+longTest("a run in groups that is stopped goes on", async (context) => {
   const place = await makePlace(context, { train: 480, test: 8 });
   await stopsAndGoesOn(place, [...work, ...mode, "-w", "3", "-s", "2"], async () => {
     const switched = await place.call(["admin", "switch", "asp", "stopped"]);

@@ -119,7 +119,7 @@ test("a run on two hosts outlives its ssh connections and leaves nothing", async
   for (const { pid } of sessions) process.kill(pid, "SIGKILL");
   await up.waitFor(/worker-2@10\.78\.0\.2: the ssh connection is lost; it runs on/);
   await up.waitFor(/worker-2@10\.78\.0\.2: connected again/);
-  const { exitCode, out } = await up.end(120_000);
+  const { exitCode, out } = await up.end();
   assert.equal(exitCode, 0, up.told());
   for (const name of ["coordinator-0@10.78.0.1", "server-1@10.78.0.2", "worker-2@10.78.0.2"]) {
     assert.match(out, new RegExp(`^${name.replaceAll(".", "\\.")} +\\| `, "m"));

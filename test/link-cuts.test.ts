@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { startShapingProxy } from "../dist/transport/shaping/shaping-proxy.js";
-import { freePort, makePlace, type Place, type RunningCommand } from "./run-paceline.js";
+import { freePort, longTest, makePlace, type Place, type RunningCommand } from "./run-paceline.js";
 
 const cutMs = 2000;
 // Runs go on until they are stopped: however fast they are, none ends before its links are cut.
@@ -56,36 +56,39 @@ async function stop(
   return kept!.replace("step-", "");
 }
 
-test("links cut or silent for two seconds cost time, but no member and no bit", async (context) => {
-  const place = await makePlace(context);
-  // What a busy machine adds to a cut must not make it longer than the lease.
-  const cluster = await startCluster(context, place, ["--lease", "20s", "--name", "cut"]);
-  const { coordinator, started, toCoordinator, toServer } = cluster;
-  let done = 0;
-  for (const [how, proxies] of [
-    ["cut", [toServer]],
-    ["cut", [toCoordinator]],
-    ["cut", [toCoordinator, toServer]],
-    ["stall", [toCoordinator, toServer]],
-  ] as const) {
-    done = (await place.step("cut", done + 20)).globalSteps;
-    for (const proxy of proxies) proxy[how]();
-    await delay(cutMs);
-    for (const proxy of proxies) proxy.restore();
-  }
-  await place.step("cut", done + 20);
-  const step = await stop(place, "cut", coordinator, started);
-  assert.doesNotMatch(coordinator.err, /lost/);
-  const oracle = ["baseline", ...work, "--as-workers", "2", "--max-steps", step];
-  const whole = await place.run([...oracle, "--name", "whole"]);
-  assert.equal(whole.exitCode, 0, whole.err);
-  assert.equal(await place.weights("cut"), await place.weights("whole"));
-  const { paceline } = await place.result("cut");
-  assert.equal(paceline.skippedExamples, 0);
-  assert.equal(paceline.tornSteps, 0);
-  const events = await place.events("cut");
-  assert.equal(events.filter(({ kind }) => kind === "registered").length, 4);
-});
+longTest(
+  "links cut or silent for two seconds cost time, but no member and no bit",
+  async (context) => {
+    const place = await makePlace(context);
+    // What a busy machine adds to a cut must not make it longer than the lease.
+    const cluster = await startCluster(context, place, ["--lease", "20s", "--name", "cut"]);
+    const { coordinator, started, toCoordinator, toServer } = cluster;
+    let done = 0;
+    for (const [how, proxies] of [
+      ["cut", [toServer]],
+      ["cut", [toCoordinator]],
+      ["cut", [toCoordinator, toServer]],
+      ["stall", [toCoordinator, toServer]],
+    ] as const) {
+      done = (await place.step("cut", done + 20)).globalSteps;
+      for (const proxy of proxies) proxy[how]();
+      await delay(cutMs);
+      for (const proxy of proxies) proxy.restore();
+    }
+    await place.step("cut", done + 20);
+    const step = await stop(place, "cut", coordinator, started);
+    assert.doesNotMatch(coordinator.err, /lost/);
+    const oracle = ["baseline", ...work, "--as-workers", "2", "--max-steps", step];
+    const whole = await place.run([...oracle, "--name", "whole"]);
+    assert.equal(whole.exitCode, 0, whole.err);
+    assert.equal(await place.weights("cut"), await place.weights("whole"));
+    const { paceline } = await place.result("cut");
+    assert.equal(paceline.skippedExamples, 0);
+    assert.equal(paceline.tornSteps, 0);
+    const events = await place.events("cut");
+    assert.equal(events.filter(({ kind }) => kind === "registered").length, 4);
+  },
+);
 
 test("a worker cut off for longer than the lease is lost and comes back", async (context) => {
   const place = await makePlace(context);

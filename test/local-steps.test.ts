@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { readCheckpoint } from "../dist/store/checkpoint/checkpoint.js";
-import { makePlace, type Place } from "./run-paceline.js";
+import { longTest, makePlace, type Place } from "./run-paceline.js";
 
 const local = ["--mode", "local", "--local-steps", "3", "--outer-optimizer", "nesterov"];
 const work = [
@@ -50,7 +50,7 @@ async function firstOf(place: Place, name: string, wanted: string): Promise<numb
   return weights[manifest.layout.tensors.find((one) => one.name === wanted)!.offset]!;
 }
 
-test("a run of local steps that was stopped ends in the bits of one life", async (context) => {
+longTest("a run of local steps that was stopped ends in the bits of one life", async (context) => {
   const place = await makePlace(context, { train: 480 });
   const model = ["--model", "mlp", "--batch-size", "8", "--epochs", "12", "--eval-every", "none"];
   const words = ["train", "-w", "2", "-s", "2", "--compress", "topk:0.05", ...model];

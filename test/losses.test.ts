@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makePlace, metricsOf, type Place, until } from "./run-paceline.js";
+import { longTest, makePlace, metricsOf, type Place, until } from "./run-paceline.js";
 
 const logistic = ["train", "--model", "logistic", "--data", "mnist-parity"];
 const pace = ["--batch-size", "4", "--eval-every", "none"];
@@ -15,7 +15,7 @@ async function killMember(place: Place, run: string, role: "server" | "worker", 
 test("a worker killed in mid-epoch is one line and is replaced", async (context) => {
   const place = await makePlace(context, { train: 2048 });
   // Its silence would be noticed after the lease: sooner it can only be its supervisor.
-  const words = [...pace, "-w", "4", "-s", "2", "--epochs", "10", "--lease", "1h"];
+  const words = [...pace, "-w", "4", "-s", "2", "--epochs", "4", "--lease", "1h"];
   const command = place.start([...logistic, ...words, "--name", "run"]);
   await place.step("run", 15);
   const pid = await killMember(place, "run", "worker", 2);
@@ -44,36 +44,39 @@ test("a worker killed in mid-epoch is one line and is replaced", async (context)
 });
 
 // The first epoch has steps enough for both to be killed in it, however fast they are.
-test("with all but one killed and none restarted, the last one ends the run", async (context) => {
-  const examples = 8192;
-  const place = await makePlace(context, { train: examples });
-  const words = [
-    ...pace,
-    "-w",
-    "3",
-    "-s",
-    "1",
-    "--epochs",
-    "2",
-    "--max-restarts",
-    "0",
-    "--name",
-    "run",
-  ];
-  const command = place.start([...logistic, ...words]);
-  await place.step("run", 5);
-  for (const rank of [1, 2]) await killMember(place, "run", "worker", rank);
-  const { exitCode, err } = await command.end();
-  assert.equal(exitCode, 0, command.told());
-  assert.match(err, /^worker-\d .*: lost at step \d+, going on with 1 worker$/m);
-  const { paceline } = await place.result("run");
-  assert.ok(paceline.skippedExamples > 0);
-  assert.match(err, new RegExp(`${paceline.skippedExamples} examples skipped`));
-  const [first, second] = paceline.epochs;
-  assert.equal(first!.examples + first!.skipped, examples);
-  assert.deepEqual([second!.examples, second!.skipped], [examples, 0]);
-  assert.deepEqual(await place.leftovers(), []);
-});
+longTest(
+  "with all but one killed and none restarted, the last one ends the run",
+  async (context) => {
+    const examples = 8192;
+    const place = await makePlace(context, { train: examples });
+    const words = [
+      ...pace,
+      "-w",
+      "3",
+      "-s",
+      "1",
+      "--epochs",
+      "2",
+      "--max-restarts",
+      "0",
+      "--name",
+      "run",
+    ];
+    const command = place.start([...logistic, ...words]);
+    await place.step("run", 5);
+    for (const rank of [1, 2]) await killMember(place, "run", "worker", rank);
+    const { exitCode, err } = await command.end();
+    assert.equal(exitCode, 0, command.told());
+    assert.match(err, /^worker-\d .*: lost at step \d+, going on with 1 worker$/m);
+    const { paceline } = await place.result("run");
+    assert.ok(paceline.skippedExamples > 0);
+    assert.match(err, new RegExp(`${paceline.skippedExamples} examples skipped`));
+    const [first, second] = paceline.epochs;
+    assert.equal(first!.examples + first!.skipped, examples);
+    assert.deepEqual([second!.examples, second!.skipped], [examples, 0]);
+    assert.deepEqual(await place.leftovers(), []);
+  },
+);
 
 test("below the minimum of workers the run ends with 4 and says what to do", async (context) => {
   const place = await makePlace(context);

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makePlace } from "./run-paceline.js";
+import { longTest, makePlace } from "./run-paceline.js";
 import { trainSwitching, work } from "./switched-run.js";
 
 test("a plan's first phase has the bits of bsp, and the rest is of the plan", async (context) => {
@@ -31,14 +31,14 @@ test("a plan's first phase has the bits of bsp, and the rest is of the plan", as
   ]);
 });
 
-test("switches by hand while servers are killed lose nothing", async (context) => {
+longTest("switches by hand while servers are killed lose nothing", async (context) => {
   const place = await makePlace(context, { train: 120 });
   await trainSwitching(place, ["asp", "bsp", "ssp", "asp", "ssp", "bsp"], (switches) =>
     switches % 3 === 0 ? 1 : null,
   );
 });
 
-test("a plan goes from bsp to local steps and on to single pushes", async (context) => {
+longTest("a plan goes from bsp to local steps and on to single pushes", async (context) => {
   const place = await makePlace(context, { train: 960 });
   const words = ["train", ...work, "-w", "2", "-s", "2", "--optimizer", "momentum"];
   const alone = await place.start([...words, "--epochs", "1", "--name", "alone"]).end();

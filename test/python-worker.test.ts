@@ -13,7 +13,7 @@ import { makePlace } from "./run-paceline.js";
 const python = "/usr/bin/python3";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const script = join(root, "test", "python", "numpy_worker.py");
-const steps = 200;
+const steps = 80;
 
 /** Why no Python worker can be run here; null where one can. */
 function whatIsMissing(): string | null {
@@ -42,7 +42,7 @@ function playWorker(descriptors: string, address: string): Promise<string> {
   });
 }
 
-test("a Python worker trains 200 BSP steps beside one of Paceline's own", async (context) => {
+test("a Python worker trains 80 BSP steps beside one of Paceline's own", async (context) => {
   const reason = whatIsMissing();
   if (reason !== null) return context.skip(reason);
   const place = await makePlace(context, { train: steps * 16, test: 100 });
@@ -51,7 +51,7 @@ test("a Python worker trains 200 BSP steps beside one of Paceline's own", async 
   execFileSync(buf, ["build", join(root, "proto"), "-o", descriptors]);
   const work = [
     ...["--model", "mlp", "--data", "mnist", "-b", "8", "-e", "1", "--seed", "5"],
-    ...["-w", "2", "-s", "2", "--feed", "central", "--checkpoint-every", "70it"],
+    ...["-w", "2", "-s", "2", "--feed", "central", "--checkpoint-every", "30it"],
   ];
   const coordinator = place.start(["coordinator", "--port", "0", ...work, "--name", "mixed"]);
   const [, address] = await coordinator.waitFor(/coordinator listens on (\S+:\d+)/);

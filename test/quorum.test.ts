@@ -1,7 +1,7 @@
 /** A quorum in processes: nobody waits for a slow worker for long, and every example is used. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makePlace } from "./run-paceline.js";
+import { longTest, makePlace } from "./run-paceline.js";
 import { stopsAndGoesOn } from "./stopped-run.js";
 
 const work = [
@@ -11,7 +11,7 @@ const work = [
 const mode = ["--mode", "quorum"];
 
 test("a slow worker's late gradients are merged, and no example is skipped", async (context) => {
-  const place = await makePlace(context, { train: 480, test: 8 });
+  const place = await makePlace(context, { train: 240, test: 8 });
   // To the slow worker and back takes a fifth of a second, a step of the others some milliseconds.
   const slow = ["--inject", "straggler:worker=2,delay=100ms"];
   for (const [name, feed, more] of [
@@ -23,20 +23,23 @@ test("a slow worker's late gradients are merged, and no example is skipped", asy
     assert.equal(exitCode, 0, `${out}${err}`);
     const { epochs, tornSteps, skippedExamples } = (await place.result(name)).paceline;
     assert.deepEqual([tornSteps, skippedExamples], [0, 0], name);
-    for (const one of epochs) assert.deepEqual([one.examples, one.skipped], [480, 0], name);
+    for (const one of epochs) assert.deepEqual([one.examples, one.skipped], [240, 0], name);
   }
 });
 
-test("a planned run goes through a quorum, and one that is stopped goes on", async (context) => {
-  const place = await makePlace(context, { train: 480, test: 8 });
-  const words = ["train", ...work, "-w", "3", "-s", "2", "--plan", "bsp:1e,quorum:1e,asp"];
-  const planned = [...words, "--quorum", "2", "--epochs", "3", "--name", "planned"];
-  const { exitCode, err } = await place.run(planned);
-  assert.equal(exitCode, 0, err);
-  const { epochs } = (await place.result("planned")).paceline;
-  for (const one of epochs) assert.deepEqual([one.examples, one.skipped], [480, 0]);
-  await stopsAndGoesOn(place, [...work, ...mode, "-w", "3", "-s", "2"]);
-});
+longTest(
+  "a planned run goes through a quorum, and one that is stopped goes on",
+  async (context) => {
+    const place = await makePlace(context, { train: 480, test: 8 });
+    const words = ["train", ...work, "-w", "3", "-s", "2", "--plan", "bsp:1e,quorum:1e,asp"];
+    const planned = [...words, "--quorum", "2", "--epochs", "3", "--name", "planned"];
+    const { exitCode, err } = await place.run(planned);
+    assert.equal(exitCode, 0, err);
+    const { epochs } = (await place.result("planned")).paceline;
+    for (const one of epochs) assert.deepEqual([one.examples, one.skipped], [480, 0]);
+    await stopsAndGoesOn(place, [...work, ...mode, "-w", "3", "-s", "2"]);
+  },
+);
 
 test("a quorum that can't be, or has no use, is refused", async (context) => {
   const place = await makePlace(context);

@@ -59,7 +59,7 @@ test("a server, the coordinator and a worker are replaced while a run is on", as
   await second.waitFor(/training waits up to 10 min for 1 more/);
   workers.push(stack.start("worker"));
   await second.waitFor(/worker-0 takes part from step/);
-  const { exitCode, err } = await submit.end(120_000);
+  const { exitCode, err } = await submit.end();
   assert.equal(exitCode, 0, `${err}\n${second.told()}`);
   assert.ok(!servers[1]?.isOver && !workers[1]?.isOver && !second.isOver);
   const result = await place.result("digits");

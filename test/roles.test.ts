@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import {
   freePort,
+  longTest,
   makePlace,
   metricsOf,
   type Place,
@@ -112,7 +113,7 @@ test("SIGTERM lets a worker leave cleanly, and a server and a coordinator end", 
   assert.deepEqual(await place.leftovers(), []);
 });
 
-test("a serving coordinator takes run after run with the same members", async (context) => {
+longTest("a serving coordinator takes run after run with the same members", async (context) => {
   const place = await makePlace(context);
   const { coordinator, address } = await startCoordinator(place, ["--serve"]);
   const reach = ["--coordinator", address];

@@ -10,10 +10,10 @@ const work = [
 
 test("a run goes back to its start, and to a checkpoint, and ends in its bits", async (context) => {
   const place = await makePlace(context, { train: 960 });
+  const whole = await place.run(["baseline", ...work, "--as-workers", "2", "--name", "whole"]);
+  assert.equal(whole.exitCode, 0, whole.err);
   const cluster = ["--chunk-values", "10000", "-w", "2", "-s", "2"];
   const words = ["train", ...work, ...cluster, "--checkpoint-every", "50it"];
-  const whole = place.start([...words, "--name", "whole"]);
-  assert.equal((await whole.end()).exitCode, 0, whole.told());
   const command = place.start([...words, "--name", "killed"]);
   const told = async (what: RegExp) => {
     const events = await place.events("killed");

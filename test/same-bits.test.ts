@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { shownId } from "../dist/protocol/ids.js";
 import { readCoordinatorState } from "../dist/store/coordinator-state.js";
-import { makePlace, type Place } from "./run-paceline.js";
+import { longTest, makePlace, type Place } from "./run-paceline.js";
 
 const work = [
   ...["--model", "mlp", "--data", "mnist", "--batch-size", "8", "--epochs", "2"],
@@ -60,18 +60,31 @@ test("BSP has the bits of the baseline, whatever servers, kernels and ways", asy
   }
 });
 
-test("codecs have the same bits with either kernels, on workers and servers", async (context) => {
-  const place = await makePlace(context, { train: 160 });
-  const words = [...train, "-w", "2", "-s", "2", "--compress", "int8", "--compress-pull", "onebit"];
-  const [simd, plain] = [
-    await bitsOf(place, "simd", [...words, "--kernels", "wasm"]),
-    await bitsOf(place, "plain", [...words, "--kernels", "scalar"]),
-  ];
-  assert.equal(plain, simd);
-  const told = await place.logs("plain");
-  assert.match(told, /^paceline worker .*kernels=scalar/m);
-  assert.match(told, /^paceline server .*kernels=scalar/m);
-});
+longTest(
+  "codecs have the same bits with either kernels, on workers and servers",
+  async (context) => {
+    const place = await makePlace(context, { train: 160 });
+    const words = [
+      ...train,
+      "-w",
+      "2",
+      "-s",
+      "2",
+      "--compress",
+      "int8",
+      "--compress-pull",
+      "onebit",
+    ];
+    const [simd, plain] = [
+      await bitsOf(place, "simd", [...words, "--kernels", "wasm"]),
+      await bitsOf(place, "plain", [...words, "--kernels", "scalar"]),
+    ];
+    assert.equal(plain, simd);
+    const told = await place.logs("plain");
+    assert.match(told, /^paceline worker .*kernels=scalar/m);
+    assert.match(told, /^paceline server .*kernels=scalar/m);
+  },
+);
 
 /** Changes the last byte of a file. */
 async function spoil(path: string): Promise<void> {

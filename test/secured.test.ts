@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { makePlace, type Place, type RunningCommand, until } from "./run-paceline.js";
+import { longTest, makePlace, type Place, type RunningCommand, until } from "./run-paceline.js";
 
 const token = "0123456789abcdef0123456789abcdef";
 const work = [
@@ -35,7 +35,8 @@ async function assertNoSecret(place: Place, run: string, commands: readonly Runn
 test("a run with certificates and a token ends in the bits of one without", async (context) => {
   const place = await securedPlace(context);
   const base = ["train", ...work, "-w", "2", "-s", "2", "--replicas", "2", "--epochs", "1"];
-  const plain = await place.run([...base, "--transport", "tcp", "--name", "plain"]);
+  const alone = ["baseline", ...work, "--as-workers", "2", "--epochs", "1", "--name", "plain"];
+  const plain = await place.run(alone);
   assert.equal(plain.exitCode, 0, plain.err);
   const bits = await place.weights("plain");
   for (const transport of ["tcp", "grpc"]) {
@@ -51,16 +52,26 @@ test("a run with certificates and a token ends in the bits of one without", asyn
   }
 });
 
-test("a coordinator that dies goes on with its certificates, to the same bits", async (context) => {
-  const place = await securedPlace(context);
-  const base = ["train", ...work, "-w", "2", "-s", "1", "--transport", "tcp", "--epochs", "2"];
-  assert.equal((await place.run([...base, "--name", "plain"])).exitCode, 0);
-  const fault = ["--inject", "kill:coordinator=0,at=20", "--tls", "certs", "--token-file", "token"];
-  const ended = await place.run([...base, ...fault, "--name", "killed"]);
-  assert.equal(ended.exitCode, 0, ended.err);
-  assert.match(ended.err, /coordinator \(pid \d+\) ended with SIGKILL: it is started again/);
-  assert.equal(await place.weights("killed"), await place.weights("plain"));
-});
+longTest(
+  "a coordinator that dies goes on with its certificates, to the same bits",
+  async (context) => {
+    const place = await securedPlace(context);
+    const base = ["train", ...work, "-w", "2", "-s", "1", "--transport", "tcp", "--epochs", "2"];
+    assert.equal((await place.run([...base, "--name", "plain"])).exitCode, 0);
+    const fault = [
+      "--inject",
+      "kill:coordinator=0,at=20",
+      "--tls",
+      "certs",
+      "--token-file",
+      "token",
+    ];
+    const ended = await place.run([...base, ...fault, "--name", "killed"]);
+    assert.equal(ended.exitCode, 0, ended.err);
+    assert.match(ended.err, /coordinator \(pid \d+\) ended with SIGKILL: it is started again/);
+    assert.equal(await place.weights("killed"), await place.weights("plain"));
+  },
+);
 
 test("options and the environment name the token's file, never the token", async (context) => {
   const place = await securedPlace(context);

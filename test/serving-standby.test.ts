@@ -45,7 +45,7 @@ testWithEtcd("a leader that serves is killed: the next ends both jobs", async (c
     assert.deepEqual([examples, skipped], [480, 0]);
   }
   assert.equal((await place.result("two")).paceline.outcome, "done");
-  const alone = ["train", ...work, "-w", "2", "-s", "1", "--epochs", "10", "--name", "alone"];
+  const alone = ["baseline", ...work, "--as-workers", "2", "--epochs", "10", "--name", "alone"];
   assert.equal((await place.run(alone)).exitCode, 0);
   assert.equal(await place.weights("one"), await place.weights("alone"));
 

@@ -4,10 +4,11 @@ import { testWithEtcd } from "../dist/store/testing/real-etcd.js";
 import { SampleBucket } from "../dist/store/testing/sample-bucket.js";
 import { freePort, makePlace, until } from "./run-paceline.js";
 
-const work = [
-  ...["--model", "mlp", "--data", "mnist", "--batch-size", "8", "-w", "2", "-s", "1"],
-  ...["--optimizer", "adam", "--lr", "0.002", "--epochs", "5", "--name", "led"],
+const rule = [
+  ...["--model", "mlp", "--data", "mnist", "--batch-size", "8"],
+  ...["--optimizer", "adam", "--lr", "0.002", "--epochs", "5"],
 ];
+const work = [...rule, "-w", "2", "-s", "1", "--name", "led"];
 
 testWithEtcd(
   "a leader frozen, the next killed, the third sent away: the fourth ends the run",
@@ -69,7 +70,8 @@ testWithEtcd(
     const late = await stand(0).end();
     assert.equal(late.exitCode, 0, late.err);
     assert.match(late.err, /^run led is over; see its result\.json$/m);
-    const whole = await place.run(["train", ...work.slice(0, -1), "alone"]);
+    const alone = ["baseline", ...rule, "--as-workers", "2", "--name", "alone"];
+    const whole = await place.run(alone);
     assert.equal(whole.exitCode, 0, whole.err);
     assert.equal(await place.weights("led"), await place.weights("alone"));
   },

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { readAllTensors } from "../dist/store/checkpoint/safetensors.js";
-import { makePlace, type Place, until } from "./run-paceline.js";
+import { longTest, makePlace, type Place, until } from "./run-paceline.js";
 
 const work = [
   ...["--model", "logistic", "--data", "mnist-parity", "--batch-size", "8"],
@@ -111,7 +111,7 @@ async function weightsOf(place: Place, run: string): Promise<number[]> {
 const normOf = (values: readonly number[]) =>
   Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
 
-test("norms that are watched are those of the checkpoints around a step", async (context) => {
+longTest("norms that are watched are those of the checkpoints around a step", async (context) => {
   const place = await makePlace(context);
   const rule = ["--optimizer", "sgd", "--weight-decay", "0.1", "--lr-schedule", "constant"];
   const base = ["train", ...work, ...rule, "-w", "2", "-s", "2", "--epochs", "1"];

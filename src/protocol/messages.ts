@@ -83,6 +83,8 @@ export interface Range {
 
 /** What a server counted; summed or maximised over servers by the coordinator. */
 export interface ServerStatistics {
+  /** Of the server's view, which its chunks and their counts are of; 0 before the first view. */
+  readonly generation: number;
   /** Smallest and largest version over the chunks owned; both 0 where none is owned. */
   readonly versionMin: number;
   readonly versionMax: number;

@@ -8,6 +8,7 @@ import type { ServerStatistics, WorkerStatistics } from "./messages.js";
 
 /** The counts of a server that has done nothing. */
 export const idleServer: ServerStatistics = {
+  generation: 0,
   versionMin: 0,
   versionMax: 0,
   chunks: 0,

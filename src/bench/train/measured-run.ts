@@ -90,18 +90,18 @@ export class RunPlace {
 
   /** Resolves to what each worker said. */
   async #carryOut(words: readonly string[], folder: string): Promise<readonly string[]> {
-    const { workers, servers, transport, wire } = this.#workload;
+    const { workers, servers, transport, wire, ofAll = [] } = this.#workload;
     const whole = [...this.#words(), ...words];
     const place = ["--data-dir", this.#folder ?? ""];
     if (wire.link !== null) {
       const seconds = linkSeconds(this.#workload);
       const patience = ["--io-timeout", `${Math.ceil(30 + 10 * seconds)}s`];
       const start = ["--start-timeout", `${Math.ceil(60 + 4 * seconds)}s`];
-      const shared = [...patience, ...start, "--quiet"];
+      const shared = [...patience, ...start, "--quiet", ...ofAll];
       const run = { link: wire.link, servers, workers, transport, shared };
       return carryOutOverLink({ ...run, words: [...whole, ...place], ofWorkers: place });
     }
-    const own = ["--transport", transport, "--quiet", "--no-progress"];
+    const own = ["--transport", transport, "--quiet", "--no-progress", ...ofAll];
     await new RunProcess(["train", ...whole, ...place, ...own]).end();
     const logs = join(folder, "logs");
     const ofWorkers = (await readdir(logs)).filter((log) => log.startsWith("worker-")).sort();

@@ -4,7 +4,6 @@
  * bytes. With several counts of servers or workers a table says how pushes grow.
  */
 
-import { PacelineError } from "../../errors.js";
 import { buildModel } from "../../nn/models.js";
 import { layOut } from "../../protocol/layout.js";
 import type { BenchResult, BenchTask } from "../harness/bench-option.js";
@@ -44,7 +43,6 @@ export async function runPushPullBench(
 ): Promise<BenchResult> {
   const { rounds, python, links, model, servers, chunkValues } = measures;
   demandLinkable(links, measures.transports ?? []);
-  demandUnlinked(measures);
   const { length: chunks } = layOut(
     buildModel(model, dataShapeOf(model)).tensors,
     chunkValues,
@@ -92,8 +90,8 @@ function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
   const rawSteps = measures.steps ?? stepsFor(raw, most);
   const secured = measures.tls === null || transport === "unix" ? null : measures.tls;
   const options = ["--engine", "synthetic", "--chunk-values", `${measures.chunkValues}`];
-  if (secured !== null) options.push("--tls", secured);
-  const workload: Workload = { ...exchange, replicas, batch: 1, steps, transport, options };
+  const ofAll = secured === null ? [] : ["--tls", secured];
+  const workload: Workload = { ...exchange, replicas, batch: 1, steps, transport, options, ofAll };
   const counts = `s${servers}/w${workers}${replicas > 1 ? `/r${replicas}` : ""}`;
   const way = secured === null ? transport : `${transport}+tls`;
   const name = `${model}/${way}/${counts}${wireTitle(wire)}`;
@@ -119,12 +117,6 @@ function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
     caseOfRun(name, workload, rawSteps, measure, peersOf(setting, combination)),
     caseOfSame(`${name}/pushes`, rate, perServer),
   ];
-}
-
-/** Members behind a link are started one by one, and have no certificates. */
-function demandUnlinked({ tls, links }: PushPullMeasures): void {
-  if (tls === null || links.every((link) => link === null)) return;
-  throw new PacelineError("usage", "--tls is not measured over a link; leave out --tls or --link");
 }
 
 /** The others exchange the values of one worker with one place, as they are, over no link. */

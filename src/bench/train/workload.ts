@@ -3,7 +3,7 @@ import { trainableValues } from "../../nn/model.js";
 import { buildModel } from "../../nn/models.js";
 import { bytesShare, type WireSetup } from "./wire-setups.js";
 
-/** What is trained; further options of a run go into `options`. */
+/** What is trained; further options go into `options`, those that each member needs into `ofAll`. */
 export interface Workload {
   readonly model: string;
   readonly workers: number;
@@ -17,6 +17,7 @@ export interface Workload {
   readonly transport: string;
   readonly wire: WireSetup;
   readonly options: readonly string[];
+  readonly ofAll?: readonly string[];
 }
 
 /** Epochs of a run. */

@@ -7,6 +7,7 @@ import type { RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, ModelCluster } from "../testing/model-cluster.js";
 import { specOf } from "../testing/model-run.js";
 import { positionsUsed } from "../testing/model-values.js";
+import { seedsOf } from "../testing/seeds.js";
 
 function digests(cluster: ModelCluster): number[] {
   return cluster.values().map(({ digest }) => digest);
@@ -44,7 +45,7 @@ test("every schedule and every number of servers ends in the same weights", () =
   }
 });
 
-const seeds = Array.from({ length: 40 }, (_, index) => index);
+const seeds = seedsOf(40);
 
 for (const unit of ["step", "epoch"] as const) {
   test(`evaluations and checkpoints come exactly where a cadence in ${unit}s asks for them`, () => {

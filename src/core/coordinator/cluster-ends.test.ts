@@ -11,8 +11,9 @@ import type { RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, type Death, ModelCluster } from "../testing/model-cluster.js";
 import { specOf } from "../testing/model-run.js";
 import { positionsUsed } from "../testing/model-values.js";
+import { seedsOf } from "../testing/seeds.js";
 
-const seeds = Array.from({ length: 20 }, (_, index) => index);
+const seeds = seedsOf(20);
 
 function clusterOf(seed: number, spec: Partial<RunSpec> = {}, extra: Partial<ClusterPlan> = {}) {
   return new ModelCluster({ seed, chunks: 4, spec: specOf({ epochs: 3, ...spec }), ...extra });

@@ -9,6 +9,7 @@ import { ModelCluster } from "../testing/model-cluster.js";
 import { nameOf } from "../testing/model-run.js";
 import { planOf, trouble } from "../testing/model-trouble.js";
 import { positionsUsed } from "../testing/model-values.js";
+import { seedsOf } from "../testing/seeds.js";
 
 const rule: StalenessRule = { rule: "scale+reject", scale: 0.1, floor: 0.1, max: 4 };
 const protocols: readonly Protocol[] = [
@@ -51,7 +52,7 @@ function inContext(seed: number, check: () => void): void {
 const runs = 100;
 for (const protocol of protocols) {
   test(`${nameOf(protocol)} ends, and uses no example twice, without trouble`, () => {
-    for (let seed = 0; seed < runs; seed++) {
+    for (const seed of seedsOf(runs)) {
       inContext(seed, () => {
         const cluster = new ModelCluster(planOf(seed, protocol)).start().run();
         assert.equal(cluster.result.outcome, "done", cluster.result.reason);
@@ -62,7 +63,7 @@ for (const protocol of protocols) {
 
   test(`${nameOf(protocol)} ends, and uses no example twice, in trouble`, () => {
     const counts: Record<string, number> = {};
-    for (let seed = 0; seed < runs; seed++) {
+    for (const seed of seedsOf(runs)) {
       inContext(seed, () => {
         const cluster = new ModelCluster(planOf(seed, protocol, { epochs: 4 })).start();
         trouble(cluster, counts, seed % 2 === 0);
@@ -71,6 +72,6 @@ for (const protocol of protocols) {
         assertSound(cluster);
       });
     }
-    for (const count of Object.values(counts)) assert.ok(count > 20, JSON.stringify(counts));
+    for (const count of Object.values(counts)) assert.ok(count > 4, JSON.stringify(counts));
   });
 }

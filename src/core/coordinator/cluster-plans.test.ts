@@ -11,11 +11,12 @@ import { firstStand, PlanProgress } from "../phases/plan-progress.js";
 import { type ClusterPlan, type Death, ModelCluster } from "../testing/model-cluster.js";
 import { everyProtocol, nameOf, plainAsp, specOf } from "../testing/model-run.js";
 import { positionsUsed, updatesOf } from "../testing/model-values.js";
+import { seedsOf } from "../testing/seeds.js";
 import { Coordinator } from "./coordinator.js";
 
 const bsp: Protocol = { mode: "bsp" };
 const runsOwn = { momentum: null, checkpointEvery: null };
-const seeds = Array.from({ length: 20 }, (_, index) => index);
+const seeds = seedsOf(20);
 
 /** Phases of these protocols, each with the same part of the work. */
 function planOf(protocols: readonly Protocol[], work: number): PlannedPhase[] {

@@ -7,8 +7,9 @@ import { test } from "node:test";
 import { termOf } from "../../protocol/ids.js";
 import { ModelCluster } from "../testing/model-cluster.js";
 import { specOf } from "../testing/model-run.js";
+import { seedsOf } from "../testing/seeds.js";
 
-const seeds = Array.from({ length: 10 }, (_, index) => index);
+const seeds = seedsOf(10);
 
 function clusterOf(seed: number): ModelCluster {
   return new ModelCluster({ seed, chunks: 4, spec: specOf({ epochs: 2 }) });

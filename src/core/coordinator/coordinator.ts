@@ -217,7 +217,7 @@ export class Coordinator {
     if (!this.#isOn(setup.spec.run)) this.#attendance = new Attendance(this.#config);
     this.#setup = setup;
     this.#training = null;
-    this.#counts = new MemberCounts(setup.resume?.workers);
+    this.#counts = new MemberCounts(setup.generation, setup.resume?.workers);
     this.#bequests = this.#bequestsOf(setup.residuals ?? []);
     this.#phase = { name: "forming", sinceMs: this.#nowMs };
     for (const member of this.#roster.everybody()) this.#prepare(member);

@@ -36,3 +36,19 @@ test("a server that comes back counts its bytes on, and its chunks anew", () => 
   const { versionMin, rejected, bytesIn } = counts.servers[0]!;
   assert.deepEqual([versionMin, rejected, bytesIn], [200, 1, 1020]);
 });
+
+test("a server that has not heard that its run went back tells nothing of its chunks", () => {
+  const counts = new MemberCounts(2);
+  const tell = (more: Partial<ServerStatistics>) =>
+    counts.keep(
+      { role: "server", rank: 0, incarnation: 1 },
+      { worker: null, server: { ...idleServer, chunks: 3, ...more } },
+    );
+  tell({ generation: 1, versionMin: 12, pushes: 24, rejected: 1, bytesIn: 10 });
+  assert.equal(stepOfAll(Object.values(counts.servers)), 0);
+  const { pushes, rejected, bytesIn } = counts.servers[0]!;
+  assert.deepEqual([pushes, rejected, bytesIn], [0, 0, 10]);
+  tell({ generation: 2, versionMin: 3, bytesIn: 30 });
+  assert.equal(stepOfAll(Object.values(counts.servers)), 3);
+  assert.equal(counts.servers[0]!.bytesIn, 30);
+});

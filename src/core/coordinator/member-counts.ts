@@ -71,8 +71,15 @@ export class MemberCounts {
   readonly #serversPast = new Map<number, ServerStatistics>();
   readonly #present: Map<number, LastCount>;
   readonly #past: Map<number, WorkerStatistics>;
+  /** Of the run: what servers count of chunks is of it once they have taken a view of it. */
+  readonly #generation: number;
 
-  constructor(earlier: WorkerCounts = {}, kept: Omit<KeptCounts, "earlier"> | null = null) {
+  constructor(
+    generation = 0,
+    earlier: WorkerCounts = {},
+    kept: Omit<KeptCounts, "earlier"> | null = null,
+  ) {
+    this.#generation = generation;
     this.earlier = earlier;
     this.#past = byRank(kept?.past ?? earlier);
     this.#present = byRank(kept?.last ?? {});
@@ -95,7 +102,9 @@ export class MemberCounts {
     this.#present.set(rank, { incarnation, counts: counts.worker });
   }
 
-  #keepServer(rank: number, incarnation: number, counts: ServerStatistics): void {
+  #keepServer(rank: number, incarnation: number, told: ServerStatistics): void {
+    const isOfPast = told.generation !== this.#generation;
+    const counts = isOfPast ? withOwnCounts(idleServer, told) : told;
     if (this.#serverLives.get(rank) !== incarnation) {
       const before = this.#servers[rank];
       if (before !== undefined) this.#serversPast.set(rank, before);

@@ -65,7 +65,7 @@ export function returned(
   // Residuals of a checkpoint are with their workers, or with nobody.
   const { generation } = view;
   const setup = { ...submitted, resume: progress, generation, residuals: [] };
-  const counts = new MemberCounts(record.counts.earlier, record.counts);
+  const counts = new MemberCounts(generation, record.counts.earlier, record.counts);
   const [servers, workers] = [roster.all("server"), roster.all("worker")];
   const port = portOf(setup, counts, perform);
   const training = new Training(setup, { term, servers, workers, record }, port);

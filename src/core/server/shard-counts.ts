@@ -18,8 +18,8 @@ export class ShardCounts {
     this.#lr = lr;
   }
 
-  /** The counts, with those of the chunks held. */
-  statistics(states: readonly ChunkState[]): ServerStatistics {
+  /** The counts, with those of the chunks held in a view of this generation. */
+  statistics(states: readonly ChunkState[], generation: number): ServerStatistics {
     const versions = states.map((state) => state.version);
     const counts = states.map((state) => state.tally.counts());
     const sum = (pick: (one: (typeof counts)[number]) => number) =>
@@ -29,6 +29,7 @@ export class ShardCounts {
       sum((one) => one.stalenessCounts[place] ?? 0),
     );
     return {
+      generation,
       versionMin: versions.length === 0 ? 0 : Math.min(...versions),
       versionMax: Math.max(0, ...versions),
       chunks: states.length,

@@ -123,7 +123,8 @@ export class Shard {
 
   /** Counts; times and bytes are the host's to add. */
   statistics(): ServerStatistics {
-    return this.#context.counts.statistics(this.#chunks.led());
+    const { counts, view } = this.#context;
+    return counts.statistics(this.#chunks.led(), view?.generation ?? 0);
   }
 
   #dispatch(event: ShardEvent): void {

@@ -8,8 +8,9 @@ import { type CompressionSpec, uncompressed } from "../../protocol/compression.j
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, type Death, ModelCluster } from "../testing/model-cluster.js";
 import { specOf } from "../testing/model-run.js";
+import { seedsOf } from "../testing/seeds.js";
 
-const seeds = Array.from({ length: 15 }, (_, index) => index);
+const seeds = seedsOf(15);
 const topk: CompressionSpec = { ...uncompressed, push: { codec: "topk", share: 0.1 } };
 const differences: CompressionSpec = { ...uncompressed, pull: { codec: "onebit", share: 1 } };
 const checkpointEvery = { unit: "step", count: 4 } as const;

@@ -10,6 +10,7 @@ import { type ClusterPlan, ModelCluster } from "../testing/model-cluster.js";
 import { specOf } from "../testing/model-run.js";
 import { planOf, trouble } from "../testing/model-trouble.js";
 import { type ModelValue, updatesOf } from "../testing/model-values.js";
+import { seedsOf } from "../testing/seeds.js";
 
 const asp: Protocol = { mode: "asp", staleness: { rule: "scale", scale: 1, floor: 0, max: 0 } };
 const protocols: readonly Protocol[] = [{ mode: "bsp" }, { mode: "ssp", staleness: 1 }, asp];
@@ -48,7 +49,7 @@ for (const { protocol, feed } of cases) {
   const name = `${protocol.mode}, ${feed}`;
 
   test(`${name}: workers' steps are the gradients that were applied`, () => {
-    for (let seed = 0; seed < 30; seed++) {
+    for (const seed of seedsOf(30)) {
       const plan = planOf(seed, protocol, { feed });
       const cluster = new ModelCluster(plan).start().run();
       const { steps, gradients, examples } = countsOf(cluster.result);
@@ -62,7 +63,7 @@ for (const { protocol, feed } of cases) {
   });
 
   test(`${name}: no step of a worker is counted that was not applied, in trouble`, () => {
-    for (let seed = 0; seed < 30; seed++) {
+    for (const seed of seedsOf(30)) {
       const cluster = new ModelCluster(planOf(seed, protocol, { feed, epochs: 3 })).start();
       trouble(cluster, {}, seed % 2 === 0);
       const { steps, gradients } = countsOf(cluster.run().result);
@@ -78,7 +79,7 @@ for (const { protocol, feed } of cases) {
     // In step, every second step of all workers but one has no examples.
     const spec = { feed, workersMax: 3, trainExamples: 13, epochs: 20, maxSteps: null };
     let torn = 0;
-    for (let seed = 0; seed < 60; seed++) {
+    for (const seed of seedsOf(60)) {
       const cluster = new ModelCluster(planOf(seed, protocol, spec)).start();
       trouble(cluster, {}, seed % 2 === 0);
       const { tornSteps } = cluster.run().result;
@@ -89,7 +90,7 @@ for (const { protocol, feed } of cases) {
   });
 
   test(`${name}: a run that is resumed counts what an unbroken one does`, () => {
-    for (let seed = 0; seed < 10; seed++) {
+    for (const seed of seedsOf(10)) {
       const workersMax = 1 + (seed % 4);
       const schedule = specOf({ epochs: 4 }).schedule;
       const spec = { protocol, feed, workersMax, epochs: 4, schedule };

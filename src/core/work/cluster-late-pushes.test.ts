@@ -4,10 +4,11 @@ import { test } from "node:test";
 import { ModelCluster } from "../testing/model-cluster.js";
 import { specOf } from "../testing/model-run.js";
 import { updatesOf } from "../testing/model-values.js";
+import { seedsOf } from "../testing/seeds.js";
 
 test("late pushes that nobody joins are in the same updates on every chunk", () => {
   let alone = 0;
-  for (let seed = 0; seed < 24; seed++) {
+  for (const seed of seedsOf(24)) {
     const feed = seed % 2 === 0 ? "static" : "leased";
     const protocol = { mode: "quorum", quorumSize: 1 + (seed % 3 === 0 ? 1 : 0), grace: 0 };
     const every = { unit: "step", count: 3 } as const;

@@ -61,6 +61,7 @@ const assignment: fc.Arbitrary<Assignment> = fc
     return { id, epoch, ...positions, firstStep: steps.start, lastStep: steps.end };
   });
 const server = shape<ServerStatistics>({
+  generation: fc.nat(),
   versionMin: whole,
   versionMax: whole,
   chunks: whole,

@@ -83,6 +83,7 @@ const sentence = text(sentenceBytesMax);
 const serverStatistics = record<ServerStatistics, wire.ServerStatistics>(
   schemas.ServerStatisticsSchema,
   {
+    generation: small(),
     versionMin: count,
     versionMax: count,
     chunks: count,
