@@ -11,7 +11,7 @@ import {
   type StatusObject,
 } from "@grpc/grpc-js";
 import { protocolVersion } from "../../dist/protocol/messages.js";
-import { clientOptions } from "../../dist/transport/grpc/methods.js";
+import { clientOptions, limitsOf } from "../../dist/transport/grpc/methods.js";
 import { decodeFrameHead, frameHeadBytes } from "../../dist/transport/wire/frame-codec.js";
 import {
   registerReplyBytes,
@@ -107,7 +107,7 @@ function answersIn(bytes: Buffer): string {
 
 function open(address: string, path: string) {
   const client = new GrpcClient(address, credentials.createInsecure(), {
-    ...clientOptions({ ioTimeoutMs: 5000, security: null }),
+    ...clientOptions(limitsOf({ ioTimeoutMs: 5000 })),
   });
   return { client, stream: client.makeBidiStreamRequest(path, same, same) };
 }

@@ -20,7 +20,7 @@ import { dial, dialPlain } from "./frame-socket.js";
 /** Makes a transport; nothing is opened yet. */
 export function createMemberTransport(options: GrpcTransportOptions = {}): Transport {
   const limits = limitsOf(options);
-  const { ioTimeoutMs } = limits;
+  const { ioTimeoutMs, closeMs } = limits;
   const grpc = createGrpcTransport(options);
   const channels = new Set<FrameChannel>();
   return {
@@ -44,7 +44,7 @@ export function createMemberTransport(options: GrpcTransportOptions = {}): Trans
         ? openFrames(address, receiver, limits, channels)
         : grpc.openChunks(address, receiver),
     close: async () => {
-      await Promise.all([grpc.close(), ...[...channels].map((one) => end(one, ioTimeoutMs))]);
+      await Promise.all([grpc.close(), ...[...channels].map((one) => end(one, closeMs))]);
     },
   };
 }
@@ -82,10 +82,10 @@ function openFrames(
   return channel;
 }
 
-/** Ends a channel after what was sent; what is not taken within the time-out is given up. */
-function end(channel: FrameChannel, ioTimeoutMs: number): Promise<void> {
+/** Ends a channel after what was sent; what is not taken within the limit is given up. */
+function end(channel: FrameChannel, limitMs: number): Promise<void> {
   return new Promise((resolve) => {
-    const limit = setTimeout(() => channel.breakOff(brokenWith(channel.peer)), ioTimeoutMs);
+    const limit = setTimeout(() => channel.breakOff(brokenWith(channel.peer)), limitMs);
     channel.whenOver(() => {
       clearTimeout(limit);
       resolve();

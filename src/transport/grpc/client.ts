@@ -159,7 +159,7 @@ export class GrpcClient {
   }
 
   /**
-   * Ends every call, and every stream after what was sent; what is not taken within the time-out is
+   * Ends every call, and every stream after what was sent; what is not taken within `closeMs` is
    * given up, and so is a connection that is still being made.
    */
   async close(): Promise<void> {
@@ -169,7 +169,7 @@ export class GrpcClient {
       [...this.#streams].map((stream) => {
         stream.close();
         return new Promise<void>((resolve) => {
-          const timer = setTimeout(() => stream.remoteBroke(), this.#limits.ioTimeoutMs);
+          const timer = setTimeout(() => stream.remoteBroke(), this.#limits.closeMs);
           stream.whenOver(() => {
             clearTimeout(timer);
             resolve();

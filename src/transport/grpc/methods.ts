@@ -33,12 +33,16 @@ export interface GrpcTransportOptions {
 /** The defaults filled in. */
 export interface GrpcLimits {
   readonly ioTimeoutMs: number;
+  /** How long what was sent may take to go out when all is closed: its peer may be frozen. */
+  readonly closeMs: number;
   readonly security: Security | null;
 }
 
+const closeMsMax = 5000;
+
 /** The limits that options ask for. */
 export function limitsOf({ ioTimeoutMs = 30_000, security = null }: GrpcTransportOptions) {
-  return { ioTimeoutMs, security };
+  return { ioTimeoutMs, closeMs: Math.min(ioTimeoutMs, closeMsMax), security };
 }
 
 function method(
