@@ -5,7 +5,8 @@
 // to a process, in the order of their paths; each other file has its own.
 //
 // Tests of whole clusters wait about as much as they compute. So there are as many processes of tests
-// as cores, and more, up to twice as many, while cores are idle; on a busy machine none is added.
+// as cores, and more, up to twice as many, while cores are idle; on a busy machine none is added, and
+// one that ends is followed by none.
 // Usage: node scripts/run-tests.mjs [part of a path...]
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -122,7 +123,8 @@ function startNext() {
       return "";
     });
     console.log(`\n${name}: ${seconds} s\n${told.trimEnd()}`);
-    startNext();
+    // More than one a core are added while cores are idle.
+    if (running.size < cores) startNext();
   });
 }
 

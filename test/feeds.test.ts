@@ -36,8 +36,8 @@ async function stickWithBatch(place: Place, run: string, pid: number): Promise<v
       const now = [globalSteps, ...activities].join();
       times = now === last ? times + 1 : 0;
       last = now;
-      // Members tell of themselves four times a second, and are asked fifty times at most.
-      const stands = times > 20 && activities.every((text) => /waiting for/.test(text));
+      // Members tell of themselves four times a second, and are asked twenty times at most.
+      const stands = times > 8 && activities.every((text) => /waiting for/.test(text));
       return (
         stands && {
           globalSteps,

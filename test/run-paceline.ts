@@ -30,7 +30,7 @@ export const mainPath = join(
 /** For what hangs: on a machine with others' work, what takes a second takes half a minute. */
 const limitDefaultMs = 180_000;
 /** Between two questions: a coordinator that is asked too often has less time for its run. */
-const askAgainDefaultMs = 20;
+const askAgainDefaultMs = 50;
 
 /** How a command ended and what it said. */
 export interface Ended {

@@ -83,9 +83,9 @@ export interface Range {
 
 /** What a server counted; summed or maximised over servers by the coordinator. */
 export interface ServerStatistics {
-  /** Of the server's view, which its chunks and their counts are of; 0 before the first view. */
+  /** Of the view that its chunks and their counts are of; 0 before the first. */
   readonly generation: number;
-  /** Smallest and largest version over the chunks owned; both 0 where none is owned. */
+  /** Smallest and largest version over the `chunks` owned; all are 0 where none is owned. */
   readonly versionMin: number;
   readonly versionMax: number;
   readonly chunks: number;
@@ -94,10 +94,7 @@ export interface ServerStatistics {
   /** Chunk updates since the server has the job, and the seconds they took. */
   readonly updates: number;
   readonly updateSeconds: number;
-  /**
-   * Over pushes that were applied on arrival, since the run began: each counts once, on the server
-   * of the chunk that leads it.
-   */
+  /** Over pushes applied on arrival, since the run began: each once, by the chunk that leads it. */
   readonly stalenessSum: number;
   readonly stalenessCount: number;
   readonly stalenessMax: number;

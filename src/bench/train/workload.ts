@@ -3,7 +3,7 @@ import { trainableValues } from "../../nn/model.js";
 import { buildModel } from "../../nn/models.js";
 import { bytesShare, type WireSetup } from "./wire-setups.js";
 
-/** What is trained; further options go into `options`, those that each member needs into `ofAll`. */
+/** What is trained; further options go into `options`, those that all members need into `ofAll`. */
 export interface Workload {
   readonly model: string;
   readonly workers: number;
