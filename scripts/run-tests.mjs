@@ -2,7 +2,7 @@
 //
 // Starting node and loading modules takes longer than most files' tests. So those that touch nothing
 // which the files of a process share (its environment, its children, hooks for all tests) run many
-// to a process, in the order of their paths; each other file has its own.
+// to a process; each other file has its own.
 //
 // Tests of whole clusters wait about as much as they compute. So there are as many processes of tests
 // as cores, and more, up to twice as many, while cores are idle; on a busy machine none is added, and
@@ -61,16 +61,24 @@ function compiledTests() {
   process.exit(1);
 }
 
-/** What each process is to run, those of whole clusters first: they take longest. */
+/**
+ * What each process is to run, those of whole clusters first: they take longest. Neighbours, which
+ * take about as long as each other, come into several processes.
+ */
 function processesOf(files) {
   const isAlone = (path) => shared.test(readFileSync(path, "utf8"));
-  const alone = files.filter(isAlone);
+  const alone = files.filter(isAlone).map((path) => [path]);
   const together = files.filter((path) => !isAlone(path));
   const count = Math.ceil(together.length / filesInProcess);
-  const groups = Array.from({ length: count }, (_, index) => {
-    return together.slice(index * filesInProcess, (index + 1) * filesInProcess);
+  const groups = Array.from({ length: count }, (_, group) => {
+    return together.filter((_, index) => index % count === group);
   });
-  return [...alone.map((path) => [path]), ...groups];
+  const isOfClusters = ([path]) => path.startsWith("dist-test");
+  return [
+    ...alone.filter(isOfClusters),
+    ...groups,
+    ...alone.filter((one) => !isOfClusters(one)),
+  ];
 }
 
 /**

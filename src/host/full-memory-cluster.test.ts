@@ -1,6 +1,7 @@
 /** Clusters with copies in which a server's memory is full: it leaves, and the run goes on. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { casesOf } from "../core/testing/seeds.js";
 import { toPacelineError } from "../errors.js";
 import { Arena, arenaValuesMax } from "../kernels/arena.js";
 import type { Compression } from "../protocol/compression.js";
@@ -54,10 +55,10 @@ async function runFilled(spec: RunSpec, strike: (toy: Toy, memories: Memories) =
 }
 
 describe("a server that has no memory left", () => {
-  for (const push of [
+  for (const push of casesOf([
     { codec: "none", share: 1 },
     { codec: "fp16", share: 1 },
-  ] as const) {
+  ] as const)) {
     test(`leaves in mid-run and is back once it has some, with ${push.codec}`, async () => {
       const spec = specOf({}, push);
       const undisturbed = await runStruck({ ...spec, replicas: 1 });
@@ -76,7 +77,7 @@ describe("a server that has no memory left", () => {
     });
   }
 
-  for (const slots of [0, 2, 5]) {
+  for (const slots of casesOf([2, 0, 5])) {
     test(`leaves while it takes copies, after ${slots} slots of them`, async () => {
       const spec = specOf({});
       const undisturbed = await runStruck({ ...spec, replicas: 1 });

@@ -1,6 +1,7 @@
 /** Clusters whose servers come and go in mid-run: chunks move, and nothing else changes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { casesOf } from "../core/testing/seeds.js";
 import { type CompressionSpec, uncompressed } from "../protocol/compression.js";
 import { movesBetween, placeChunks } from "../protocol/placement/placement.js";
 import type { RunSpec } from "../protocol/run-spec.js";
@@ -50,11 +51,11 @@ function primariesOn(servers: readonly number[], spec: RunSpec): readonly number
 }
 
 const none = { codec: "none", share: 1 } as const;
-for (const [title, replicas, push, pull] of [
+for (const [title, replicas, push, pull] of casesOf([
   ["one replica", 1, none, none],
   ["two replicas", 2, none, none],
   ["compressed pushes and pulls", 1, { codec: "topk", share: 0.1 }, { codec: "fp16", share: 1 }],
-] as const) {
+] as const)) {
   test(`with ${title} a run that grows from 2 to 4 and 3 servers has the same bits`, async () => {
     const codecs = { ...uncompressed, push, pull };
     const spec = specOf({ replicas, checkpointEvery: { unit: "step", count: 100 } }, codecs);
@@ -85,7 +86,7 @@ for (const [title, replicas, push, pull] of [
 }
 
 test("asynchronous pushes that were answered are in the versions after chunks moved", async () => {
-  for (const replicas of [1, 2]) {
+  for (const replicas of casesOf([2, 1])) {
     const { result, saved, events } = await runStruck(specOf({ protocol: asp, replicas }), growing);
     assert.equal(result.outcome, "done", result.reason);
     assert.ok(events.some(({ text }) => /^server-1 drained/.test(text)));
@@ -151,7 +152,7 @@ test("nobody is drained who is not there, or without whom too few are left", asy
 test("servers that are lost in the middle of moves cost a run with copies no bit", async () => {
   const spec = specOf({ replicas: 2, servers: 3 });
   const undisturbed = await runStruck({ ...spec, replicas: 1 });
-  for (const lost of [0, 3]) {
+  for (const lost of casesOf([0, 3])) {
     const { result, weights, events } = await runStruck(spec, (toy) => {
       const strike = async () => {
         let at = await heard(toy, /^redundant/);

@@ -7,7 +7,7 @@ import { drawSchedule } from "./schedule.js";
 import { simulateSchedule, simulateSeed } from "./simulate-seed.js";
 import { seedsText, simulateSeeds } from "./simulate-seeds.js";
 
-const seedsOfMode = 30;
+const seedsOfMode = 20;
 
 for (const { name } of modes()) {
   test(`${name}: what must hold does in ${seedsOfMode} runs with faults of all kinds`, async () => {
