@@ -53,7 +53,24 @@ export function hasModeWords(option: OptionKey, text: string): boolean {
   return known !== undefined && (takenApart[known](text)?.parameters.size ?? 0) > 0;
 }
 
-/** The same of variables. */
+/** The mode that a word has parameters of, and their values by option; null of any other word. */
+export function modeInWord(
+  word: string,
+): { readonly mode: string; readonly values: Readonly<Record<string, unknown>> } | null {
+  const apart = modeApart(word);
+  if (apart === null) return null;
+  const values = [...apart.parameters].map(([key, text]) => {
+    const { name, type } = rowOf(key);
+    const read = type.parse(text);
+    if ("problem" in read) {
+      throw usage(`${word}: --${name} ${text} ${read.problem}; write ${type.wanted}`);
+    }
+    return [key, read.value] as const;
+  });
+  return { mode: apart.text, values: Object.fromEntries(values) };
+}
+
+/** As `withoutModeWords`, of variables. */
 export function environmentWithoutModeWords(
   command: CommandName,
   environment: Environment,

@@ -35,11 +35,12 @@ export const adminPlan: CommandPlan = {
     {
       name: "switch",
       words: "MODE [RUN]",
-      sentence: "have workers keep pace in another mode while the run goes on, as asp",
+      sentence: "have workers keep pace in another mode while the run goes on, as asp or ssp:2",
     },
   ],
   examples: [
     "paceline admin switch asp mlp-bsp-4w-001",
+    "paceline admin switch ssp:2 mlp-bsp-4w-001",
     "paceline admin drain worker-2 mlp-bsp-4w-001",
     "paceline admin drain server-1 --coordinator 127.0.0.1:8000",
   ],
@@ -89,11 +90,19 @@ async function drain(
 
 /** The run keeps its own parameters of the mode, where it names that. */
 async function switchMode(
-  words: readonly string[],
+  given: readonly string[],
   transport: Transport,
   options: AdminOptions,
 ): Promise<string> {
   const { modeNamed, modes, protocolOf } = await import("../../core/sync/modes.js");
+  const { modeInWord } = await import("../../options/mode-words.js");
+  // What a word says of its mode, as quorum:3, is stronger than options of their own.
+  const settings = { ...options };
+  const words = given.map((word) => {
+    const found = modeInWord(word);
+    Object.assign(settings, found?.values);
+    return found?.mode ?? word;
+  });
   const mode = words.map(modeNamed).find((found) => found !== null);
   const known = alternatives(modes().map(({ name }) => name));
   if (mode === undefined || mode === null) {
@@ -102,11 +111,11 @@ async function switchMode(
   }
   const [run, ...others] = words.filter((word) => modeNamed(word) !== mode);
   if (others.length > 0) {
-    throw usage(`paceline admin switch takes a mode and a run, and got ${words.join(" ")}`);
+    throw usage(`paceline admin switch takes a mode and a run, and got ${given.join(" ")}`);
   }
   const address = await placeOf(run, transport, options);
   const request = {
-    protocol: protocolOf(mode, options),
+    protocol: protocolOf(mode, settings),
     run: run === undefined ? "" : basename(run),
   };
   return transport.switchTo(address, request);

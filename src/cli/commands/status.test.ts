@@ -11,7 +11,7 @@ import type { CoordinatorSnapshot, Submission } from "../../protocol/run-events.
 import { idleWorker } from "../../protocol/statistics.js";
 import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
 import { MemoryNetwork } from "../../transport/memory/memory.js";
-import type { CoordinatorService, Transport } from "../../transport/transport.js";
+import type { CoordinatorService, SwitchRequest, Transport } from "../../transport/transport.js";
 import { coordinatorAddress } from "../coordinator-address.js";
 import { admin } from "./admin.js";
 import { status } from "./status.js";
@@ -264,6 +264,33 @@ describe("paceline admin drain", () => {
       [["drain", "coordinator-0"], /is not the name of a member/],
     ] as const) {
       await assert.rejects(drained(words, {}), { code: "usage", message });
+    }
+  });
+});
+
+describe("paceline admin switch", () => {
+  const asked = async (...words: readonly string[]) => {
+    let request: SwitchRequest | null = null;
+    const switchTo = (one: SwitchRequest) => {
+      request = one;
+      return "";
+    };
+    await printed({ switchTo }, (io, transport) =>
+      admin(["switch", ...words], { ...options, runDir }, io, transport),
+    );
+    return request!;
+  };
+
+  test("takes a mode's parameters in its word", async () => {
+    assert.deepEqual(await asked("ssp:4"), { protocol: { mode: "ssp", staleness: 4 }, run: "" });
+    const { protocol, run } = await asked("trial", "quorum:3,grace=5ms");
+    assert.deepEqual([protocol, run], [{ mode: "quorum", quorumSize: 3, grace: 5 }, "trial"]);
+    for (const [word, message] of [
+      ["ssp:many", /ssp:many: --staleness many is not a whole number; write/],
+      ["ssp:1,2", /ssp:1,2 has "2", which is no parameter of ssp: it has staleness/],
+      ["spp:2", /admin switch needs a mode, .* and got spp:2/],
+    ] as const) {
+      await assert.rejects(asked(word), { code: "usage", message });
     }
   });
 });

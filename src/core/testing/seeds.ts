@@ -1,6 +1,6 @@
 /**
- * How many seeds and cases tests of clusters in one process go through. `make test` takes a third of
- * the seeds and the first case, and `make test-long` all.
+ * How many seeds and cases tests of clusters in one process go through. `make test` takes a third
+ * of the seeds and the first case, and `make test-long` all.
  */
 
 const isLong = process.env.PACELINE_TESTS === "long";
