@@ -114,6 +114,16 @@ test("a link tells how long the server can't be reached, from its break to its w
   assert.equal(link.unreachedMs, 0);
 });
 
+test("what its process slept through counts as no time without the server", () => {
+  const { link, clock, breakOff, welcome } = linked(() => "tcp:10.0.0.1:80");
+  welcome();
+  breakOff();
+  clock.pass(300);
+  clock.sleep(10_000);
+  const { unreachedMs } = link;
+  assert.ok(unreachedMs !== null && unreachedMs >= 300 && unreachedMs <= 1000, `${unreachedMs} ms`);
+});
+
 test("a link tells of a server's life whether its last try was refused", () => {
   const { link, breakOff, welcome, goOn } = linked(() => "s0");
   const refused = () => link.reachOf(2, 7).map((one) => one.refused);

@@ -101,7 +101,7 @@ export class ServerLink {
   /** How long the server can't be reached, in whole milliseconds; 0 where it can; null before. */
   get unreachedMs(): number | null {
     if (this.#troubleMs !== null) {
-      return Math.max(1, Math.round(this.#clock.nowMs() - this.#troubleMs));
+      return Math.max(1, Math.round(this.#awake.nowMs() - this.#troubleMs));
     }
     return this.#welcome ? 0 : null;
   }
@@ -144,7 +144,7 @@ export class ServerLink {
       const unansweredMs = nowMs - Math.max(this.#heardMs, this.#greetedMs ?? 0);
       if (this.#channel !== null && unansweredMs >= limitMs) {
         if (this.#greetedMs !== null) this.#answers.add(unansweredMs);
-        this.#troubleMs ??= this.#clock.nowMs() - Math.min(silentMs, countedSilenceMs);
+        this.#troubleMs ??= nowMs - Math.min(silentMs, countedSilenceMs);
         this.#channel.close();
         this.#channel = null;
         this.#heardMs = nowMs;
@@ -218,7 +218,7 @@ export class ServerLink {
   #tryAgain(reason: string): void {
     if (this.#closed) return;
     this.#welcome = false;
-    this.#troubleMs ??= this.#clock.nowMs();
+    this.#troubleMs ??= this.#awake.nowMs();
     const trouble = `server at ${this.#address}: ${reason}`;
     this.#retry = this.#clock.after(reconnectDelayMs, () => {
       // At the end of a run servers may close first: that is no trouble once this link is closed.
