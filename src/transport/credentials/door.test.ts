@@ -1,6 +1,6 @@
 /** What limits callers of a port, as long as nobody knows them, and in number. */
 import assert from "node:assert/strict";
-import { EventEmitter } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
@@ -228,6 +228,21 @@ test("a member that reads nothing over TLS is let go, and its replies are not ke
   await until("the end of the channel", () => far.errors.length > 0);
   assert.match(far.errors[0]!.message, /accepted no data for 1\.0 s/);
   await until("every payload given back", () => taken === 64);
+});
+
+test("the cipher is the first of this side's, whatever a caller prefers", async () => {
+  const { port } = await coordinatorWith(
+    transportWith(openSecurity("coordinator", { tls: cluster }), 2000),
+  );
+  const file = (name: string) => readFileSync(join(cluster, name));
+  const socket = connectSecurely({
+    ...{ port, host: "127.0.0.1", checkServerIdentity: () => undefined },
+    ...{ ca: file("ca.pem"), cert: file("worker.pem"), key: file("worker-key.pem") },
+    ciphers: "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256",
+  });
+  closers.push(() => socket.destroy());
+  await once(socket, "secureConnect");
+  assert.equal(socket.getCipher().name, "TLS_AES_128_GCM_SHA256");
 });
 
 test("noise at a port with certificates ends its connection alone", async () => {

@@ -38,7 +38,12 @@ export interface TlsOptions {
   readonly cert: string;
   readonly key: string;
   readonly minVersion: "TLSv1.3";
+  readonly ciphers: string;
+  readonly honorCipherOrder: true;
 }
+
+/** All of version 1.3's, the fastest first where a processor has instructions for AES. */
+const ciphers = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
 /** So long before its end a certificate is warned of. */
 const warningMs = 14 * 86_400_000;
@@ -120,10 +125,10 @@ function readMaterial(folder: string, role: ClusterRole, log: (text: string) => 
 
 /** What connections are made with that have a certificate, its key and its authority. */
 export function materialOf(
-  pem: Omit<TlsOptions, "minVersion">,
+  pem: Pick<TlsOptions, "ca" | "cert" | "key">,
   revoked: ReadonlySet<string> = new Set(),
 ): TlsMaterial {
-  const options = { ...pem, minVersion: "TLSv1.3" } as const;
+  const options = { ...pem, minVersion: "TLSv1.3", ciphers, honorCipherOrder: true } as const;
   const authorities = certificatesIn(pem.ca);
   return { options, context: createSecureContext(options), authorities, revoked };
 }
