@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { casesOf } from "../dist/core/testing/seeds.js";
 import { makePlace } from "./run-paceline.js";
 
 interface Row {
@@ -45,7 +46,7 @@ const commands: {
 ];
 
 describe("paceline bench push-pull measures", () => {
-  for (const { what, words, rows, told } of commands) {
+  for (const { what, words, rows, told } of casesOf(commands)) {
     test(what, async (context) => {
       const place = await makePlace(context);
       assert.equal((await place.call(["certs", "init", "--out", "certs"])).exitCode, 0);
