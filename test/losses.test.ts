@@ -4,6 +4,7 @@ import { longTest, makePlace, metricsOf, type Place, until } from "./run-pacelin
 
 const logistic = ["train", "--model", "logistic", "--data", "mnist-parity"];
 const pace = ["--batch-size", "4", "--eval-every", "none"];
+const unrestarted = ["--max-restarts", "0", "--name", "run"];
 
 /** Kills a member of the run and returns its pid. */
 async function killMember(place: Place, run: string, role: "server" | "worker", id: number) {
@@ -49,19 +50,7 @@ longTest(
   async (context) => {
     const examples = 8192;
     const place = await makePlace(context, { train: examples });
-    const words = [
-      ...pace,
-      "-w",
-      "3",
-      "-s",
-      "1",
-      "--epochs",
-      "2",
-      "--max-restarts",
-      "0",
-      "--name",
-      "run",
-    ];
+    const words = [...pace, ...["-w", "3", "-s", "1", "--epochs", "2"], ...unrestarted];
     const command = place.start([...logistic, ...words]);
     await place.step("run", 5);
     for (const rank of [1, 2]) await killMember(place, "run", "worker", rank);
@@ -80,19 +69,7 @@ longTest(
 
 test("below the minimum of workers the run ends with 4 and says what to do", async (context) => {
   const place = await makePlace(context);
-  const words = [
-    ...pace,
-    "-w",
-    "2:2",
-    "-s",
-    "1",
-    "--epochs",
-    "200",
-    "--max-restarts",
-    "0",
-    "--name",
-    "run",
-  ];
+  const words = [...pace, ...["-w", "2:2", "-s", "1", "--epochs", "200"], ...unrestarted];
   const command = place.start([...logistic, ...words]);
   await place.step("run", 5);
   await killMember(place, "run", "worker", 1);
@@ -123,16 +100,7 @@ test("a second Ctrl-C stops at once, also when a worker hangs", async (context) 
   const place = await makePlace(context);
   const words = [
     ...pace,
-    "-w",
-    "1",
-    "-s",
-    "1",
-    "--epochs",
-    "200",
-    "--lease",
-    "1h",
-    "--name",
-    "run",
+    ...["-w", "1", "-s", "1", "--epochs", "200", "--lease", "1h", "--name", "run"],
   ];
   const command = place.start([...logistic, ...words]);
   await place.step("run", 5);
