@@ -65,6 +65,7 @@ export interface ClusterEnd {
   /** When each of them was told. */
   readonly eventsMs: readonly number[];
   readonly checkpoints: readonly SavedCheckpoint[];
+  /** Lives of workers that ended, or that a coordinator which came later did not know. */
   readonly lostWorkers: number;
   /** No worker was lost, and every view has as many as the spec wants. */
   readonly hadAllWorkers: boolean;

@@ -129,12 +129,18 @@ export class SimulatedCluster {
     const isGone = (event: RunEvent) =>
       (event.kind === "lost" || event.kind === "left") && event.role === "worker";
     const lost = events.filter(isGone);
+    // A coordinator that goes on knows who was in a view; all others come to it anew.
+    const comings = events.flatMap((event) =>
+      event.kind === "registered" && event.role === "worker" ? [event.rank] : [],
+    );
+    const cameAnew = comings.length - new Set(comings).size;
     const isFull = events.every(
       (event) => event.kind !== "view" || event.workers.length === this.#plan.spec.workersMax,
     );
-    const [hadAllWorkers, lostWorkers] = [lost.length === 0 && isFull, lost.length];
-    const told = { events, eventsMs, checkpoints };
-    return { result, isCutOff, ...told, lostWorkers, hadAllWorkers, endedMs };
+    const hadAllWorkers = lost.length === 0 && isFull;
+    const lostWorkers = Math.max(lost.length, cameAnew);
+    const told = { events, eventsMs, checkpoints, lostWorkers, hadAllWorkers };
+    return { result, isCutOff, ...told, endedMs };
   }
 
   #standsStill(): void {
