@@ -27,7 +27,7 @@ help:
 	@echo "make show-server-failure   a server is killed, with one replica and with two: accuracy by iteration"
 	@echo "make show-cnn6   train cnn6 on CIFAR-10 with batches dealt to workers without data"
 	@echo "make experiments-quick   six short runs in two modes, their charts and a report"
-	@echo "make build    compile src/ to dist/ and test/ to dist-test/"
+	@echo "make build    compile src/ to dist/ and test/ to dist-test/, pack dist/bundle"
 	@echo "make lint     biome over src/, test/ and bench/"
 	@echo "make proto    generate src/transport/wire/generated-*.ts from proto/"
 	@echo "make kernels  compile assembly/ to src/kernels/generated-kernels.ts"
@@ -50,6 +50,7 @@ build: install
 	@$(NODE) scripts/prune-build.mjs
 	$(TSC) -p tsconfig.json
 	$(TSC) -p tsconfig.test.json
+	$(NODE) scripts/bundle.mjs
 
 lint: install
 	$(BIOME) check --error-on-warnings

@@ -187,12 +187,16 @@ async function inTurn(items, work) {
   return results;
 }
 
-/** A folder that looks like the repository to tests; only the builds in it are its own. */
+/**
+ * A folder that looks like the repository to tests; only the builds in it are its own. Processes load
+ * the modules there, as no fault is planted in the bundle.
+ */
 function copyOfRepository() {
   const copy = mkdtempSync(join(tmpdir(), "paceline-mutants-"));
   for (const name of readdirSync(repository)) {
     if (builds.includes(name)) cpSync(join(repository, name), join(copy, name), { recursive: true });
     else if (name !== ".git") symlinkSync(join(repository, name), join(copy, name));
   }
+  rmSync(join(copy, "dist", "bundle"), { recursive: true, force: true });
   return copy;
 }

@@ -1,4 +1,5 @@
-// Removes compiled files whose source is gone, so that a deleted test does not go on running.
+// Removes compiled files whose source is gone, so that a deleted test does not go on running, and the
+// bundle, so that none is left of another build where this one fails.
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join, relative } from "node:path";
 
@@ -16,3 +17,4 @@ for (const [built, source] of pairs) {
     if (!existsSync(join(source, `${stem}.ts`))) rmSync(path);
   }
 }
+rmSync(join("dist", "bundle"), { recursive: true, force: true });

@@ -4,10 +4,21 @@
  * when it is needed.
  */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import ts from "typescript";
+import { bundlePath, bundleScript } from "../dist/runtime/process/bundle.js";
 import { parse, references, repositoryRoot } from "./tidy/sources.js";
 
 const root = repositoryRoot();
@@ -32,8 +43,8 @@ function packagesOf(entry: string): Map<string, string> {
 }
 
 const entries = ["cli/program", "cli/commands/train", "cli/commands/coordinator"].concat(
-  ["cli/commands/server", "cli/commands/worker", "cli/coordinator-entry"],
-  ["runtime/compute/compute-entry"],
+  ["cli/commands/server", "cli/commands/worker", "cli/coordinator-process"],
+  ["runtime/compute/compute-service"],
 );
 
 describe("no process of a run loads at its start what only some runs need", () => {
@@ -55,4 +66,28 @@ describe("no process of a run loads at its start what only some runs need", () =
       }
     });
   }
+});
+
+describe("what processes begin with is packed", () => {
+  test("of this build, with code that this Node.js takes", () => {
+    const packedMs = statSync(bundlePath).mtimeMs;
+    const later = readdirSync(join(root, "dist"), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".js") && !name.endsWith(".test.js"))
+      .filter((name) => statSync(join(root, "dist", name)).mtimeMs > packedMs);
+    assert.deepEqual(later, [], "compiled after the bundle was made: make build");
+    assert.equal(bundleScript().cachedDataRejected, false);
+  });
+
+  test("and where nothing is packed they load the modules", (context) => {
+    const folder = mkdtempSync(join(tmpdir(), "paceline-test-"));
+    context.after(() => rmSync(folder, { recursive: true }));
+    cpSync(join(root, "dist"), join(folder, "dist"), { recursive: true });
+    rmSync(join(folder, "dist", "bundle"), { recursive: true });
+    for (const name of ["node_modules", "package.json"]) {
+      symlinkSync(join(root, name), join(folder, name));
+    }
+    const main = join(folder, "dist", "cli", "main.js");
+    const version = execFileSync(process.execPath, [main, "--version"], { encoding: "utf8" });
+    assert.match(version, /^\d+\.\d+\.\d+\n$/);
+  });
 });

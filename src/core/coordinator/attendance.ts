@@ -2,7 +2,6 @@
  * Who takes part in training, seen from outside of it: are there enough workers (shortage.ts), does
  * everybody reach the servers, does anybody straggle (stragglers/straggler-watch.ts).
  */
-import type { ErrorCode } from "../../errors.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { Absences, judgeReach } from "../members/reach.js";
 import { type Member, nameOf, type Roster } from "../members/roster.js";
@@ -13,7 +12,7 @@ import { dismissalOf } from "./draining.js";
 import { type Ending, endingUnreached } from "./run-ending.js";
 import { Shortage } from "./shortage.js";
 import type { Training } from "./training.js";
-import { WorkerFailures } from "./worker-failures.js";
+import { type FailureSaid, WorkerFailures } from "./worker-failures.js";
 
 /** Times that attendance depends on. */
 export interface AttendanceConfig {
@@ -75,13 +74,14 @@ export class Attendance {
   }
 
   /** A member can't go on: why the run ends with it, null where that is a loss. */
-  failed(member: Member, training: Training | null, code: ErrorCode, reason: string) {
+  failed(member: Member, training: Training | null, said: FailureSaid, nowMs: number) {
+    const { code, reason } = said;
     if (training === null) {
       const text = `${nameOf(member)}: ${reason}`;
       return { outcome: "failed", code, reason: text } satisfies Ending;
     }
     const isActive = training.isActive(member.rank, member.incarnation);
-    return this.#failures.judge(member, isActive, code, reason);
+    return this.#failures.judge(member, isActive, said, nowMs);
   }
 
   /** True unless the rank was taken out for a while that is not over, or stands aside. */

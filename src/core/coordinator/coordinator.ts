@@ -301,7 +301,7 @@ export class Coordinator {
   }
 
   #onFailed(member: Member, code: ErrorCode, reason: string): void {
-    const ending = this.#attendance.failed(member, this.#training, code, reason);
+    const ending = this.#attendance.failed(member, this.#training, { code, reason }, this.#nowMs);
     if (this.#training !== null) this.#lose(member, `failed: ${reason}`);
     if (ending !== null) this.#close(ending);
   }

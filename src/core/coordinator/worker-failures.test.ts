@@ -4,7 +4,7 @@ import { test } from "node:test";
 import type { ErrorCode } from "../../errors.js";
 import { ModelCluster } from "../testing/model-cluster.js";
 import { specOf } from "../testing/model-run.js";
-import { WorkerFailures } from "./worker-failures.js";
+import { successionMs, WorkerFailures } from "./worker-failures.js";
 
 const reason = "shard 2 has label 7 in record 5";
 
@@ -42,12 +42,29 @@ for (const workers of [1, 3]) {
 test("only failures of one rank with one code count, of lives in training, that stay", () => {
   const failures = new WorkerFailures();
   const fails = (rank: number, code: ErrorCode, isActive = true) =>
-    failures.judge({ role: "worker", rank }, isActive, code, "so")?.code ?? null;
+    failures.judge({ role: "worker", rank }, isActive, { code, reason: "so" }, 0)?.code ?? null;
   const said = [
     [fails(0, "data"), fails(0, "data"), fails(1, "data"), fails(0, "memory")],
     [fails(0, "data"), fails(0, "data", false), fails(0, "unavailable"), fails(0, "data")],
   ];
   assert.deepEqual(said.flat(), Array(8).fill(null));
-  assert.equal(failures.judge({ role: "server", rank: 0 }, true, "data", "so"), null);
+  assert.equal(
+    failures.judge({ role: "server", rank: 0 }, true, { code: "data", reason: "so" }, 0),
+    null,
+  );
   assert.equal(fails(0, "data"), "data");
+});
+
+test("failures far apart are not in succession, however many", () => {
+  const failures = new WorkerFailures();
+  const fails = (nowMs: number) =>
+    failures.judge({ role: "worker", rank: 1 }, true, { code: "data", reason: "so" }, nowMs)
+      ?.reason ?? null;
+  const day = 24 * successionMs;
+  for (const times of [0, 1, 2, 3]) assert.equal(fails(times * day), null);
+  assert.equal(fails(3 * day + successionMs - 1), null);
+  assert.equal(
+    fails(3 * day + 2 * successionMs - 2),
+    "worker-1 has failed 3 times in succession: so",
+  );
 });

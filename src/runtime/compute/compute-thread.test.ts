@@ -14,7 +14,7 @@ import { referenceEngine } from "../../nn/reference/reference.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
-import type { ThreadSpan } from "./compute-entry.js";
+import type { ThreadSpan } from "./compute-service.js";
 import { createComputeThread } from "./compute-thread.js";
 import { initialState, layoutOf } from "./initial-state.js";
 import { type ComputedStep, StepComputer } from "./step-computer.js";

@@ -16,7 +16,7 @@ import { localValues } from "../../protocol/local/local-state.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { ArrivalGate, gateMemory } from "./arrival-gate.js";
-import type { DataPlace, ThreadReport, ThreadRequest, ThreadSpan } from "./compute-entry.js";
+import type { DataPlace, ThreadReport, ThreadRequest, ThreadSpan } from "./compute-service.js";
 import { layoutOf } from "./initial-state.js";
 import { engineOf } from "./run-engine.js";
 import type { SentBatch } from "./sent-examples.js";
