@@ -122,6 +122,27 @@ when: [{match: {mode: async}, set: {staleness-rule: scale, lr: 0.5}}]`);
     assert.equal(lr("async_1workers_lr3"), "3");
   });
 
+  test("are matched by a mode, and by a mode with parameters, however either is written", () => {
+    const expansion = expand(`${base}axes: {mode: [bsp, "ssp:1", "ssp:2", "quorum:2,grace=5ms"]}
+include: [{mode: ssp, staleness: 4}]
+exclude: [{mode: "ssp:1"}]
+when:
+  - {match: {mode: ssp}, set: {lr: 0.5}}
+  - {match: {mode: ["ssp:4", "quorum:2"]}, set: {batch-size: 8}}
+priority: [{match: {mode: "ssp:2"}, priority: high}]`);
+    const shown = expansion.cells.map(({ facts, priority }) => {
+      const of = (name: string) => facts.print(name);
+      return [of("mode"), of("staleness"), of("lr"), of("batch-size"), priority].join(" ");
+    });
+    assert.deepEqual(expansion.warnings, []);
+    assert.deepEqual(shown, [
+      "bsp 3 0.1 64 medium",
+      "ssp 2 0.5 64 high",
+      "quorum 3 0.1 8 medium",
+      "ssp 4 0.5 8 medium",
+    ]);
+  });
+
   test("have the priority of the first rule that they match, else medium", () => {
     const { cells, warnings } = expand(`${base}axes: {workers: [1, 2, 4]}
 priority:

@@ -90,7 +90,7 @@ function draftsOf(file: MatrixFile, options: RunOptions, used: Set<object>): Dra
     .map(([name, { text }]) => [name, text] as const);
   const draft = (own: OptionTexts, place: string): Draft => {
     const values = new Map([...environment, ...file.base]);
-    const seen = new Map([...values, ...own]);
+    const seen = options.apart(new Map([...values, ...own]));
     for (const rule of file.when) {
       if (!matches(rule.value.match, (name) => seen.get(name) ?? defaults.print(name))) continue;
       used.add(rule);
@@ -102,6 +102,8 @@ function draftsOf(file: MatrixFile, options: RunOptions, used: Set<object>): Dra
     if (missing === null) return { place, values, facts };
     throw usage(`${place} has no ${missing}; write ${missing}: under base`);
   };
+  const matches = (match: Match, print: (name: string) => string) =>
+    matching(match, print, options);
   const product = productOf(file);
   const defaults = options.resolve(new Map(), file.path);
   const place = `${file.path}, axes`;
@@ -147,7 +149,7 @@ function cellOf(draft: Draft, run: number, naming: Naming): Cell {
   const ofGroup = varying.filter((name) => name !== "seed");
   const fingerprint = fingerprintOf(values, options);
   const repeat = file.repeats > 1 ? `_run${run}` : "";
-  const rule = file.priority.find(({ value }) => matches(value.match, facts.print));
+  const rule = file.priority.find(({ value }) => matching(value.match, facts.print, options));
   if (rule !== undefined) used.add(rule);
   return {
     name: `${cellName(facts, varying, values.get("mode"))}${repeat}`,
@@ -206,8 +208,17 @@ function fingerprintOf(values: OptionTexts, options: RunOptions): string {
   return sha256(JSON.stringify(told)).slice(0, 16);
 }
 
-function matches(match: Match, print: (name: string) => string): boolean {
-  return [...match].every(([name, texts]) => texts.includes(print(name)));
+/** True of a cell with one of the wanted values of each option: of ssp:2, with both it says. */
+function matching(
+  match: Match,
+  print: (name: string) => string,
+  options: Pick<RunOptions, "apart">,
+): boolean {
+  return [...match].every(([option, texts]) =>
+    texts.some((text) =>
+      [...options.apart(new Map([[option, text]]))].every(([name, one]) => print(name) === one),
+    ),
+  );
 }
 
 function refuseEnvironment(file: MatrixFile, options: RunOptions): void {

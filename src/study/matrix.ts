@@ -29,6 +29,8 @@ export interface RunOptions {
   resolve(values: OptionTexts, place: string): CellFacts;
   /** Options that the environment gives; the matrix may not give them too. */
   readonly fromEnvironment: ReadonlyMap<string, FromEnvironment>;
+  /** Values with the parameters of a mode that is one word (ssp:2) as options of their own. */
+  apart(values: OptionTexts): OptionTexts;
   /** True when the option can change what a run measures. */
   matters(name: string): boolean;
 }

@@ -8,7 +8,7 @@ import { basename } from "node:path";
 import { stringify } from "yaml";
 import { PacelineError, toPacelineError } from "../../errors.js";
 import { readConfigText, shippedMatrices } from "../../options/config-file.js";
-import { hasModeWords } from "../../options/mode-words.js";
+import { hasModeWords, withoutModeWords } from "../../options/mode-words.js";
 import type { Environment } from "../../options/option-row.js";
 import {
   environmentValue,
@@ -375,6 +375,17 @@ export class TableOfRuns implements RunOptions {
       const remedy = "leave it out, or run the suite on this machine";
       throw usage(`"${option}" ${from} ${why}; ${remedy}`);
     }
+  }
+
+  apart(values: OptionTexts): OptionTexts {
+    const written = new Map([...values].map(([name, text]) => [keyOfName(name)!, text]));
+    const plain = withoutModeWords(written, (key) => rowOf(key).name);
+    return new Map(
+      [...plain].map(([key, text]) => {
+        const { name } = rowOf(key);
+        return [name, values.get(name) === text ? text : canonical(key, text, "a match")] as const;
+      }),
+    );
   }
 
   matters(name: string): boolean {
