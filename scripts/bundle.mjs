@@ -24,15 +24,19 @@ const left = [
   ...["jpeg-js", "koffi", "pino", "pngjs", "selfsigned", "tar-stream", "vega", "vega-lite", "yaml", "zod"],
 ];
 
-/** A module finds files from where it was compiled to, and not from where it is packed. */
-const ownUrls = {
-  name: "own-urls",
+/**
+ * A module finds files from where it was compiled to, and not from where it is packed; packages that
+ * it imports when it needs them are imported by who loads the bundle.
+ */
+const asInBundle = {
+  name: "as-in-bundle",
   setup({ onLoad }) {
     onLoad({ filter: /\.js$/ }, ({ path }) => {
       const place = relative(dist, path);
       if (place.startsWith("..")) return undefined;
       const url = `urlOf(${JSON.stringify(place)})`;
-      return { contents: readFileSync(path, "utf8").replaceAll("import.meta.url", url) };
+      const text = readFileSync(path, "utf8").replaceAll("import.meta.url", url);
+      return { contents: text.replaceAll(/\bimport\((?!"\.)/g, "importPackage(") };
     });
   },
 };
@@ -41,11 +45,11 @@ const begins = Object.entries(parts).map(([part, file]) => `exports.${part} = ()
 const { outputFiles } = await build({
   stdin: { contents: begins.join("\n"), resolveDir: dist },
   ...{ bundle: true, platform: "node", format: "cjs", target: "node20", external: left },
-  ...{ plugins: [ownUrls], write: false, logLevel: "warning", legalComments: "none" },
+  ...{ plugins: [asInBundle], write: false, logLevel: "warning", legalComments: "none" },
 });
 
 const urlOf = 'const urlOf = (place) => require("node:url").pathToFileURL(`${__dirname}/../${place}`).href;';
-const names = "exports, require, module, __filename, __dirname";
+const names = "exports, importPackage, require, module, __filename, __dirname";
 const source = `(function (${names}) {${urlOf}\n${outputFiles[0].text}\n})`;
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });

@@ -76,6 +76,8 @@ describe("what processes begin with is packed", () => {
       .filter((name) => statSync(join(root, "dist", name)).mtimeMs > packedMs);
     assert.deepEqual(later, [], "compiled after the bundle was made: make build");
     assert.equal(bundleScript().cachedDataRejected, false);
+    // A script of which the code is kept can't import.
+    assert.doesNotMatch(readFileSync(bundlePath, "utf8"), /[^.\w$]import\(/);
   });
 
   test("and where nothing is packed they load the modules", (context) => {

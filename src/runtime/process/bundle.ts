@@ -16,6 +16,7 @@ export type Part = "command" | "coordinator" | "compute";
 type Parts = Readonly<Record<Part, () => Promise<unknown>>>;
 type Wrapper = (
   exports: Partial<Parts>,
+  importPackage: (name: string) => Promise<unknown>,
   require: NodeJS.Require,
   module: { readonly exports: object },
   filename: string,
@@ -42,15 +43,15 @@ export function bundleScript(): Script {
   return new Script(readFileSync(bundlePath, "utf8"), {
     filename: bundlePath,
     ...(existsSync(codePath) ? { cachedData: readFileSync(codePath) } : {}),
-    // Packages that are not packed are imported as from here.
-    importModuleDynamically: (specifier) => import(specifier),
   });
 }
 
 function partsOf(script: Script): Parts {
   const exports: Partial<Parts> = {};
   const wrapper = script.runInThisContext() as Wrapper;
+  // A script that is not compiled anew can't import by itself what is not packed.
+  const importPackage = (name: string) => import(name);
   const require = createRequire(import.meta.url);
-  wrapper(exports, require, { exports }, bundlePath, dirname(bundlePath));
+  wrapper(exports, importPackage, require, { exports }, bundlePath, dirname(bundlePath));
   return exports as Parts;
 }
