@@ -17,7 +17,7 @@ import type { BenchResult, BenchTask } from "../harness/bench-option.js";
 import { type BenchmarkRow, median } from "../harness/benchmark.js";
 import { writePictures } from "../train/measured-run.js";
 import { RunProcess } from "../train/run-process.js";
-import { gapAt, histogramOf, type StepBegins } from "./progress-gaps.js";
+import { gapAt, histogramOf, type StepBegins, windowStarts } from "./progress-gaps.js";
 import { drawStrikes, type StrikePlan } from "./strikes.js";
 
 /** What to measure. */
@@ -41,8 +41,8 @@ interface Judged {
 }
 
 const batch = 128;
-/** The program tells of a fault within so long; faults come seconds apart. */
-const hearingMs = 500;
+/** The program tells of a fault within so long, on a machine that is loaded. */
+const hearingMs = 2000;
 /** A killed server may cost a run so much at most. */
 const killLimitMs = 2000;
 const suffersPattern = /^server-\d+ \(pid \d+\) suffers (\S+) at step \d+$/gm;
@@ -170,15 +170,19 @@ class StruckRun {
     strikes: readonly InjectedFault[],
   ): Promise<Suffered[]> {
     const begins = await stepBegins(join(folder, "trace.json"));
-    // What is read from the program's output is some time old, and the step before is meant.
-    const heardMs = (fault: InjectedFault) => (moments.get(faultText(fault)) ?? 0) - hearingMs;
     const came = strikes
-      .filter((strike) => moments.has(faultText(strike)))
-      .sort((first, second) => heardMs(first) - heardMs(second));
-    return came.map((fault, index) => {
-      const next = came[index + 1];
-      const untilMs = next === undefined ? Infinity : heardMs(next);
-      return { fault, gapMs: gapAt(begins, { atMs: heardMs(fault), untilMs }) };
+      .flatMap((fault) => {
+        const atMs = moments.get(faultText(fault));
+        return atMs === undefined ? [] : [{ fault, atMs }];
+      })
+      .sort((first, second) => first.atMs - second.atMs);
+    const starts = windowStarts(
+      came.map(({ atMs }) => atMs),
+      hearingMs,
+    );
+    return came.map(({ fault }, index) => {
+      const [atMs, untilMs = Number.POSITIVE_INFINITY] = starts.slice(index);
+      return { fault, gapMs: gapAt(begins, { atMs: atMs!, untilMs }) };
     });
   }
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gapAt, histogramOf } from "./progress-gaps.js";
+import { gapAt, histogramOf, windowStarts } from "./progress-gaps.js";
 
 test("a gap is the longest wait after a step that began between a fault and the next", () => {
   const begins = new Map([
@@ -10,6 +10,15 @@ test("a gap is the longest wait after a step that began between a fault and the 
   assert.equal(gapAt(begins, { atMs: 15, untilMs: 100 }), 74);
   assert.equal(gapAt(begins, { atMs: 15, untilMs: 101 }), 200, "the last begins at 100");
   assert.equal(gapAt(begins, { atMs: 5, untilMs: 15 }), 11);
+});
+
+test("a wait that begins just before a fault is heard of is that fault's", () => {
+  const starts = windowStarts([1000, 6000, 6400], 2000);
+  assert.deepEqual(starts, [-1000, 4000, 6200]);
+  const begins = new Map([["worker-0", [1000, 1010, 5200, 9000]]]);
+  const [atMs, untilMs] = [starts[0]!, starts[1]!];
+  assert.equal(gapAt(begins, { atMs, untilMs }), 4190, "a fault that lasts to the next");
+  assert.equal(gapAt(begins, { atMs: untilMs, untilMs: starts[2]! }), 3800);
 });
 
 test("a histogram counts each gap once, in classes that double", () => {

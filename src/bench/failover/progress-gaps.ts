@@ -26,6 +26,17 @@ export function gapAt(begins: StepBegins, { atMs, untilMs }: Moment): number {
   return longest;
 }
 
+/**
+ * From when on steps are of each fault, where faults were heard of at these moments, ascending, each
+ * up to `hearingMs` after it: so much earlier, but nearer to it than to the fault before.
+ */
+export function windowStarts(heardMs: readonly number[], hearingMs: number): number[] {
+  return heardMs.map((atMs, index) => {
+    const before = heardMs[index - 1] ?? Number.NEGATIVE_INFINITY;
+    return atMs - Math.min(hearingMs, (atMs - before) / 2);
+  });
+}
+
 /** Lines with one bar a class of gaps, each class twice as long as the one before. */
 export function histogramOf(gapsMs: readonly number[], firstMs = 16): string[] {
   const classOf = (gapMs: number) => Math.max(0, Math.ceil(Math.log2(gapMs / firstMs)));
