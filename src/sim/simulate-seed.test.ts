@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { modes, paceOf } from "../core/sync/modes.js";
+import { casesOf, seedsOf } from "../core/testing/seeds.js";
 import { simulatedTimes } from "./cluster-plan.js";
 import { drawSchedule } from "./schedule.js";
 import { simulateSchedule, simulateSeed } from "./simulate-seed.js";
@@ -18,7 +19,8 @@ for (const { name } of modes()) {
 }
 
 test("a seed gives the same trace each time, and another seed another one", async () => {
-  for (const { name } of modes()) {
+  for (const index of seedsOf(modes().length)) {
+    const { name } = modes()[index]!;
     const traced = await simulateSeed(name, 5, { trace: "all" });
     const again = await simulateSeed(name, 5);
     assert.equal(again.hash, traced.hash);
@@ -59,6 +61,13 @@ const returnMoments = [
   "stop",
 ];
 
+/** Which of these messages, and so long after it; before it where that is negative. */
+const returnTurns = [
+  [1, -1],
+  [2, 0],
+  [3, 4],
+] as const;
+
 for (const { name } of modes()) {
   test(`${name}: a coordinator that is started again at any moment costs nothing`, async () => {
     const { parts, ...run } = drawSchedule(name, 3, { faultsMax: 0 });
@@ -76,12 +85,9 @@ for (const { name } of modes()) {
     };
     const calm = { interruptMs: null, failedSaves: 0, refusals: 0, lateMs: [0, 0, 0] };
     let returns = 0;
-    for (const message of returnMoments) {
-      for (const [nth, afterMs] of [
-        [1, -1],
-        [2, 0],
-        [3, 4],
-      ] as const) {
+    for (const [index, message] of returnMoments.entries()) {
+      const turns = [1, 2, 3].map((_, turn) => returnTurns[(index + turn) % 3]!);
+      for (const [nth, afterMs] of casesOf(turns)) {
         const strike = { kind: "kill", isSilent: false, restartMs: 120, lateMs: 0 } as const;
         const about = { kind: "moment", atMs: 0, role: "coordinator", message, nth } as const;
         const faults = [{ ...about, afterMs, strike }];
@@ -96,7 +102,7 @@ for (const { name } of modes()) {
         returns += verdict.trace.filter((line) => /was started again, under/.test(line)).length;
       }
     }
-    assert.ok(returns >= returnMoments.length, `${returns} returns`);
+    assert.ok(returns >= returnMoments.length / 2, `${returns} returns`);
   });
 }
 
