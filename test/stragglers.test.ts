@@ -95,6 +95,57 @@ test("elastic sets a straggler aside, which stays a member; the run goes on", as
   assert.deepEqual(lost, []);
 });
 
+longTest("greedy leaves the synchronous part for as long as one straggles", async (context) => {
+  const place = await makePlace(context);
+  const plan = ["--plan", "bsp:50%,asp", "--straggler-policy", "greedy"];
+  const fault = ["--inject", "straggler:worker=2,delay=40ms,from=10,for=400"];
+  const words = [...work, ...plan, ...fault, "--epochs", "1000000", "-w", "4", "--name", "run"];
+  const command = place.start(["train", ...words]);
+  await command.waitFor(/suffers straggler:worker=2/);
+  const told = [
+    /: greedy leaves the synchronous part: worker-2 straggles: /,
+    /: greedy returns to the synchronous part, of which a share is left: none straggles/,
+  ];
+  const found: number[] = [];
+  for (const pattern of told) {
+    const line = await until(`${pattern}`, async () => {
+      const at = (await place.events("run")).findIndex(({ text }) => pattern.test(text));
+      return at < 0 ? null : [at];
+    });
+    found.push(...line);
+  }
+  assert.deepEqual(
+    found,
+    [...found].sort((left, right) => left - right),
+  );
+  const { globalSteps } = (await place.snapshot("run"))!;
+  await place.step("run", globalSteps + 20);
+  command.kill("SIGINT");
+  assert.equal((await command.end()).exitCode, 130, command.told());
+  const { phases, skippedExamples, tornSteps } = (await place.result("run")).paceline;
+  assert.deepEqual(
+    phases.map(({ mode }) => mode),
+    ["bsp", "asp", "bsp"],
+  );
+  assert.deepEqual([skippedExamples, tornSteps], [0, 0]);
+});
+
+longTest("dssp has its bounds beside a worker that is three times as slow", async (context) => {
+  const place = await makePlace(context, { train: 480 });
+  const slow = ["--inject", "straggler:worker=1,slow=3x,from=2"];
+  const words = [...work, ...slow, "--epochs", "3", "-w", "3", "-s", "2", "--mode", "dssp:1-4"];
+  const { exitCode, err } = await place.run(["train", ...words, "--name", "run"]);
+  assert.equal(exitCode, 0, err);
+  const { epochs, spec, staleness } = (await place.result("run")).paceline;
+  assert.deepEqual(spec.protocol, { mode: "dssp", stalenessMin: 1, staleness: 4 });
+  assert.deepEqual(
+    epochs.map(({ examples, skipped }) => [examples, skipped]),
+    [1, 2, 3].map(() => [480, 0]),
+  );
+  // Of the two others each is at most four steps ahead of the slowest, and five with the open one.
+  assert.ok(staleness.max <= 2 * 5, `${staleness.max}`);
+});
+
 /** All weights of a run's last checkpoint, one after the other. */
 async function weightsOf(place: Place, run: string): Promise<number[]> {
   const last = (await place.checkpoints(run)).at(-1)!;

@@ -142,7 +142,9 @@ test("a checkpoint tells what computed, and the kernels it took", { skip }, asyn
   const ways = ["--engine", "onednn", "--threads", "3", "--name", "told"];
   const run = ["-w", "2", "--eval-every", "none", ...ways];
   // What is said of the run counts, though its workers see the environment too.
-  const command = place.start(["train", ...words, ...run], { PACELINE_THREADS: "2" });
+  const ofRoles = { PACELINE_HOST: "0.0.0.0", PACELINE_HEALTH_SOCKET: place.path("socket") };
+  const environment = { PACELINE_THREADS: "2", PACELINE_ADVERTISE: "192.0.2.1:9", ...ofRoles };
+  const command = place.start(["train", ...words, ...run], environment);
   assert.equal((await command.end()).exitCode, 0, command.told());
   const [step] = await place.checkpoints("told");
   const path = place.path("runs", "told", "checkpoints", step!);

@@ -85,8 +85,8 @@ function readRules(rules: unknown, path: string): WhenRule[] {
   if (!Array.isArray(rules)) throw usage(`when: in ${path} is not a list; ${remedy}`);
   return rules.map((rule: unknown, index) => {
     const place = `${path}, when.${index + 1}`;
+    const { match, set } = isMapping(rule) ? (rule as Record<string, unknown>) : {};
     const keys = isMapping(rule) ? Object.keys(rule).sort().join() : "";
-    const { match, set } = rule as Record<string, unknown>;
     if (keys !== "match,set" || !isMapping(match) || !isMapping(set))
       throw usage(`${place} is not a pair of match and set; ${remedy}`);
     const values = { match: new Map<OptionKey, string>(), set: new Map<OptionKey, string>() };

@@ -318,6 +318,20 @@ describe("rules of a config file", () => {
     assert.equal(resolve("train", { flags, file }).options.lr, 0.7);
     assert.equal(resolve("baseline", { file }).options.lr, 0.1);
   });
+  test("may have modes with parameters in one word", () => {
+    const when = [
+      { match: written({ mode: "ssp:2" }), set: written({ lr: "0.5" }) },
+      { match: written({ workers: "7" }), set: written({ mode: "ssp:3" }) },
+    ];
+    const of = (said: Parameters<typeof written>[0]) => {
+      const file = { path: "run.yaml", values: Object.assign(written(said), { when }) };
+      const { lr, mode, staleness } = resolve("train", { file }).options;
+      return [lr, mode, staleness];
+    };
+    assert.deepEqual(of({ mode: "ssp:2" }), [0.5, "ssp", 2]);
+    assert.deepEqual(of({ mode: "ssp", lr: "0.1" }), [0.1, "ssp", 3]);
+    assert.deepEqual(of({ workers: "7", lr: "0.1" }), [0.1, "ssp", 3]);
+  });
   test("are refused where what they set has no effect", () => {
     const given = { flags: written({ mode: "asp" }), file: { path: "run.yaml", values } };
     assert.doesNotThrow(() => resolve("train", given), "the file yields to the flag's mode");

@@ -109,7 +109,11 @@ function takenApart(command: CommandName, given: Given): Given {
 function fileWithoutModeWords({ path, values }: NonNullable<Given["file"]>): FileValues {
   const shown = (key: OptionKey) => `${rowOf(key).name} in ${path}`;
   const plain = withoutModeWords(values, shown);
-  return values.when === undefined ? plain : Object.assign(plain, { when: values.when });
+  const when = values.when?.map(({ match, set }) => ({
+    match: withoutModeWords(match, shown),
+    set: withoutModeWords(set, shown),
+  }));
+  return when === undefined ? plain : Object.assign(plain, { when });
 }
 
 /** What was said, with the values of those rules of the file whose match holds. */

@@ -118,7 +118,7 @@ export class RunRecord {
   wentBack(step: number, before: WorkBefore | null): void {
     const row = resumedRow(this.#setup.isoTime(), step, before);
     this.#setup.directory.metric(row);
-    this.#counts.wentBack(row.seconds);
+    this.#counts.wentBack(step, row.seconds);
   }
 
   /** Takes what a server has measured of norms: a row in metrics.jsonl for each step. */

@@ -87,6 +87,14 @@ describe("a run", () => {
     const reason = `its coordinator, process ${pid}, died without a result`;
     assert.deepEqual(await judgeRun(path, null), { state: "failed", reason });
   });
+  test("that was resumed and killed has failed, whatever its result of before says", async () => {
+    const pid = deadPid();
+    const files = { ...takenBy(pid), ...ended, "cluster.json": cluster(pid) };
+    const path = join(runDir({ a: files }), "a");
+    utimesSync(join(path, "result.json"), hourAgo, hourAgo);
+    const reason = `its coordinator, process ${pid}, died without a result`;
+    assert.deepEqual(await judgeRun(path, "done"), { state: "failed", reason });
+  });
   test("is not taken for running because its pid was given to a later process", async () => {
     const path = join(runDir({ a: { "cluster.json": cluster(process.pid) } }), "a");
     utimesSync(join(path, "cluster.json"), hourAgo, hourAgo);

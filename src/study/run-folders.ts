@@ -65,6 +65,14 @@ export async function runNames(runDir: string, files: Files = diskFiles): Promis
   return names;
 }
 
+const ofResult = "as its result.json says";
+const ofNoOutcome = "its result.json states no outcome";
+
+/** True where a run is what its result says, and not where it has gone on since. */
+export function isOfResult({ reason }: Pick<JudgedState, "reason">): boolean {
+  return reason === ofResult || reason === ofNoOutcome;
+}
+
 /**
  * Whether a run goes on: the process that has its folder lives on this machine, or one of its
  * processes does, and no result was written since they began. Else it is
@@ -90,8 +98,12 @@ export async function judgeRun(
       return { state: "running", reason: `its ${role}-${id} lives as process ${pid}` };
     }
   }
-  if (outcome !== null) return { state: outcome, reason: "as its result.json says" };
-  if (resultMs !== null) return { state: "unknown", reason: "its result.json states no outcome" };
+  // One that was resumed and killed left its lock, and a result of before.
+  const isOfBefore = !hasEnded && members.length > 0 && (await isLocked(path));
+  if (!isOfBefore) {
+    if (outcome !== null) return { state: outcome, reason: ofResult };
+    if (resultMs !== null) return { state: "unknown", reason: ofNoOutcome };
+  }
   const coordinator = members.find(({ role }) => role === "coordinator");
   if (coordinator === undefined) {
     return { state: "unknown", reason: "it has no result.json and no coordinator is known" };

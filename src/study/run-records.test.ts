@@ -173,8 +173,9 @@ test("a run that went on after a result shows its progress, not the old result",
   const path = join(runDir({ one: { ...files, "cluster.json": { members: [self] } } }), "one");
   const past = new Date(Date.now() - 3_600_000);
   utimesSync(join(path, "result.json"), past, past);
-  const { state, epochs, epochsPlanned, endedAt } = await readRun(path);
+  const { state, epochs, epochsPlanned, endedAt, result, form } = await readRun(path);
   assert.deepEqual([state, epochs.length, epochsPlanned, endedAt], ["running", 1, 5, null]);
+  assert.deepEqual([result, form], [null, null]);
 });
 
 test("what a run gave up when it was resumed is no progress of it", async () => {

@@ -14,7 +14,14 @@ import { lastOfEpochs } from "../store/runs/run-result.js";
 import { readYaml, utf8Text, type YamlValue } from "../store/yaml-file.js";
 import { type ExperimentForm, readExperimentForm } from "./experiment-form.js";
 import { studyResultOf } from "./read-results.js";
-import { folderBytes, isRunFolder, type JudgedState, judgeRun, runNames } from "./run-folders.js";
+import {
+  folderBytes,
+  isOfResult,
+  isRunFolder,
+  type JudgedState,
+  judgeRun,
+  runNames,
+} from "./run-folders.js";
 import type { StudyEpoch, StudyEvaluation, StudyResult } from "./study-result.js";
 
 /** A run as its result, its configuration or its progress tells it. */
@@ -124,24 +131,27 @@ export async function readRun(path: string): Promise<RunRecord> {
   const outcome = ended?.result.outcome ?? null;
   const unknown: JudgedState = { state: "unknown", reason: "nobody can tell what it does" };
   const judged = await attempt(unknown, () => {
-    return judgeRun(path, outcome, (told) => problems.push(told));
+    return judgeRun(path, outcome, (problem) => problems.push(problem));
   });
+  const told = isOfResult(judged) ? ended : null;
   const facts =
-    ended !== null && judged.state !== "running"
-      ? factsOfResult(ended)
+    told !== null
+      ? factsOfResult(told)
       : {
           ...(await attempt(noPlan, () => readPlan(path, names))),
-          ...(await attempt(noProgress, () => readProgress(path, (told) => problems.push(told)))),
+          ...(await attempt(noProgress, () =>
+            readProgress(path, (problem) => problems.push(problem)),
+          )),
         };
-  const reason = judged.state === outcome && ended?.form.paceline?.reason;
+  const reason = told?.form.paceline?.reason;
   return {
     ...facts,
     ...judged,
     ...(reason ? { reason } : {}),
     name: basename(path),
     path,
-    result: ended?.result ?? null,
-    form: ended?.form ?? null,
+    result: told?.result ?? null,
+    form: told?.form ?? null,
     problems,
   };
 }

@@ -27,8 +27,8 @@ export function gapAt(begins: StepBegins, { atMs, untilMs }: Moment): number {
 }
 
 /**
- * From when on steps are of each fault, where faults were heard of at these moments, ascending, each
- * up to `hearingMs` after it: so much earlier, but nearer to it than to the fault before.
+ * From when on steps are of each fault, where faults were heard of at these moments, ascending,
+ * each up to `hearingMs` after it: so much earlier, but nearer to it than to the fault before.
  */
 export function windowStarts(heardMs: readonly number[], hearingMs: number): number[] {
   return heardMs.map((atMs, index) => {

@@ -61,8 +61,9 @@ export async function experimentsCommand(call: Call): Promise<number> {
   const { words, options, resolution } = call;
   const [part = "", word = ""] = words;
   const parts = { run: runSuite, status: showStatus, report: writeReport };
-  if (part !== "run" && resolution.origins.coordinator.kind === "flag") {
-    const sentence = `--coordinator does not apply to paceline experiments ${part}`;
+  for (const key of ["coordinator", "dryRun"] as const) {
+    if (part === "run" || resolution.origins[key].kind !== "flag") continue;
+    const sentence = `--${rowOf(key).name} does not apply to paceline experiments ${part}`;
     throw usage(`${sentence}; leave it out, or write run`);
   }
   const suite = await readSuite(word, call, part === "run" && options.coordinator !== null);

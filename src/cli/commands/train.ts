@@ -209,7 +209,12 @@ function memberArguments(
     `--kernels=${options.kernels}`,
     ...[`--tls=${options.tls ?? "none"}`, `--token-file=${options.tokenFile ?? "none"}`],
   ];
-  if (role === "server") return ["server", ...shared, ...ways, "--port", "0"];
+  // Variables of roles are of those that are started alone: here members are of this machine.
+  ways.push("--health-socket=none");
+  if (role === "server") {
+    const place = ["--host", "127.0.0.1", "--port", "0", "--advertise", "none", "--no-insecure"];
+    return ["server", ...shared, ...ways, ...place];
+  }
   if (options.cacheDir === "") throw new PacelineError("usage", "--cache-dir is empty");
   const stragglers = options.inject.filter((one) => isStraggler(one) && one.rank === rank);
   ways.push(`--inject=${stragglers.map(faultText).join(";")}`);

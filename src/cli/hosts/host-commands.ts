@@ -80,7 +80,7 @@ function flagsOf(role: HostRole, { options, origins }: Resolution, host: Host): 
     const isPath = /^(folder|file|place)$/.test(type.placeholder) && !String(value).includes("://");
     if (kind === "environment" && isPath) return [];
     if (type.placeholder === "") return [value === true ? `--${name}` : `--no-${name}`];
-    return value === null ? [] : [`--${name}`, type.print(value)];
+    return [`--${name}`, type.print(value)];
   });
 }
 

@@ -80,6 +80,11 @@ describe("the processes of two hosts", () => {
     });
   });
 
+  test("are told where nothing was written for what is usual", () => {
+    const words = commands(["insecure", "true"], ["checkpointEvery", "none"])[0]![1];
+    assert.match(words!, / --checkpoint-every none( |$)/);
+  });
+
   test("are the coordinator, the servers and the workers, with what was written", () => {
     const insecure = "--insecure";
     const at = "--coordinator 10.0.0.1:8000";

@@ -251,6 +251,11 @@ test("a limit on steps refuses a switch to steps of another kind, and takes one 
     const [answer] = effects.flatMap((one) => (one.type === "orderAnswered" ? [one.answer] : []));
     assert.equal(answer?.isAccepted, false, feed);
     assert.match(answer?.text ?? "", /^--max-steps 20 counts steps of asp, .* of bsp/);
+    const outer = { optimizer: "average", lr: 1, momentum: 0 };
+    const rounds = { ...plainAsp, mode: "local-async", localSteps: 4, outer };
+    const other = cluster.coordinator.step({ type: "switch", request: rounds }, cluster.nowMs);
+    const [no] = other.flatMap((one) => (one.type === "orderAnswered" ? [one.answer] : []));
+    assert.match(no?.text ?? "", /^--max-steps 20 counts steps of asp, .* of local-async/);
     cluster.tell({ type: "switch", request: { mode: "ssp", staleness: 2 } });
     cluster.run();
     assert.deepEqual(switches(cluster), ["ssp"], feed);

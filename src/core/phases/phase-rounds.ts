@@ -197,7 +197,9 @@ export class PhaseRounds {
   /** Somebody asks for another protocol: what comes of it. */
   ask(protocol: Protocol): OrderAnswer {
     const { reduce, maxSteps } = this.#ground.spec;
-    const { globalStep } = paceOf(protocol);
+    const { globalStep, localSteps } = paceOf(protocol);
+    // A limit that is laid out in batches is not one of as many rounds of local steps.
+    const isOfOtherSize = (localSteps ?? 1) !== (this.pace.localSteps ?? 1);
     const { mode } = this.#plan.phase.protocol;
     const isApart = globalStep !== "step";
     const isRobustlyReduced = isRobust(reduce) && isApart;
@@ -206,7 +208,7 @@ export class PhaseRounds {
       ? `--reduce ${reduce} needs gradients of one step, ${protocol.mode} applies each alone`
       : localObjection !== null
         ? localObjection
-        : maxSteps !== null && globalStep !== this.pace.globalStep
+        : maxSteps !== null && (globalStep !== this.pace.globalStep || isOfOtherSize)
           ? `--max-steps ${maxSteps} counts steps of ${mode}, another kind than those of ` +
             `${protocol.mode}; a run whose length --epochs says can switch`
           : this.#plan.ask(protocol);

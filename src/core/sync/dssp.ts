@@ -63,6 +63,9 @@ export function dsspPace(low: number, high: number): Pace {
   };
 }
 
+/** So many further steps are looked at: pushes are foreseen by the last step alone. */
+const foreseenMax = 1000;
+
 /** How many more steps the fastest takes, of at most so many, and how long it waits behind them. */
 export function furtherSteps(
   fast: WorkerPulse,
@@ -70,7 +73,7 @@ export function furtherSteps(
   most: number,
 ): { readonly more: number; readonly waitMs: number } {
   let best = { more: 0, waitMs: Number.POSITIVE_INFINITY };
-  for (let more = 0; more <= most; more++) {
+  for (let more = 0; more <= Math.min(most, foreseenMax); more++) {
     const atMs = fast.pushedMs + more * fast.tookMs;
     const pushes = Math.max(1, Math.ceil((atMs - slow.pushedMs) / Math.max(slow.tookMs, 1e-3)));
     const waitMs = Math.max(0, slow.pushedMs + pushes * slow.tookMs - atMs);

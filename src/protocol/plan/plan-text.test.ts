@@ -11,6 +11,8 @@ test("a plan is read and written back as it was", () => {
     "bsp:50%,asp:50%",
     "bsp:2e,ssp:25%,asp",
     "bsp:plateau(3,0.01),asp",
+    "bsp:plateau(3,5e-7),asp",
+    "bsp:1e-7%,asp",
     "asp:1%,bsp:1%,asp:1%,bsp",
   ];
   for (const text of plans) {

@@ -61,7 +61,7 @@ export function isLengthWord(text: string): boolean {
 }
 
 function lengthOf(text: string): Reading<PhaseLength> {
-  const [, percent] = /^(\d+\.?\d*|\.\d+)%$/.exec(text) ?? [];
+  const [, percent] = /^((?:\d+\.?\d*|\.\d+)(?:e-\d+)?)%$/.exec(text) ?? [];
   if (percent !== undefined) {
     const share = Number(percent) / 100;
     if (share > 0 && share <= 1) return { value: { kind: "share", share } };
@@ -72,7 +72,8 @@ function lengthOf(text: string): Reading<PhaseLength> {
     if (Number(epochs) > 0) return { value: { kind: "epochs", epochs: Number(epochs) } };
     return { problem: "has no epoch" };
   }
-  const [, window, delta] = /^plateau\((\d{1,4}),\s*(\d+\.?\d*|\.\d+)\)$/.exec(text) ?? [];
+  const [, window, delta] =
+    /^plateau\((\d{1,4}),\s*((?:\d+\.?\d*|\.\d+)(?:e-\d+)?)\)$/.exec(text) ?? [];
   if (window === undefined)
     return { problem: "has no length such as 6.25%, 5e or plateau(3,0.01)" };
   if (Number(window) < 1 || Number(window) > 1000) {

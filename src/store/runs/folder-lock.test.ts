@@ -92,6 +92,22 @@ test("the user may say that a process elsewhere is gone, and of none here", asyn
   }
 });
 
+test("who died while it took a folder over is named, and in nobody's way who leads", async () => {
+  const aside = join(folder, `${lockName}.takeover`);
+  const gone = { pid: spawnSync(process.execPath, ["-e", ""]).pid, host: hostname(), start: null };
+  const elsewhere = { pid: 7, host: "elsewhere", start: null };
+  await leave(gone);
+  await writeFile(aside, JSON.stringify({ since, ...elsewhere }));
+  const named = /process 7 on elsewhere has been taking .*: if it is gone, remove .*takeover$/;
+  await assert.rejects(lockFolder(folder), named);
+  await (await lockFolder(folder, lockName, diskFiles, "elected")).release();
+  assert.deepEqual(await readdir(folder), []);
+  await leave(gone);
+  await writeFile(aside, JSON.stringify({ since, ...gone }));
+  await (await lockFolder(folder)).release();
+  assert.deepEqual(await readdir(folder), []);
+});
+
 test("who gives a folder free leaves the lock of another alone", async () => {
   const lock = await lockFolder(folder);
   await leave({ pid: 7, host: "elsewhere", start: null });

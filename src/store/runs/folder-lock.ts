@@ -62,7 +62,17 @@ export async function lockFolder(
     if (refusal !== null) throw new PacelineError("usage", refusal);
     if (!(await removeStale(folder, name, files, foreign))) await sleep(lookIntervalMs);
   }
-  throw new PacelineError("usage", `${path} keeps changing: try again in a minute`);
+  throw new PacelineError("usage", await whyNot(path, files));
+}
+
+/** Why a lock that its owner has left could not be taken. */
+async function whyNot(path: string, files: Files): Promise<string> {
+  const aside = asideOf(path);
+  const owner = await readOwner(aside, files);
+  if (owner === null) return `${path} keeps changing: try again in a minute`;
+  const { pid, host, since } = owner === "broken" ? unknownOwner : owner;
+  const who = `process ${pid} on ${host} has been taking ${path} over since ${since}`;
+  return `${who}: if it is gone, remove ${aside}`;
 }
 
 /** True where a process has taken a folder and not given it free: it writes there, or has died. */
@@ -116,6 +126,13 @@ async function isAlive({ pid, start }: FolderOwner): Promise<boolean> {
   return start === null ? lives(pid) : (await processStart(pid)) === start;
 }
 
+/** What is held while a lock is looked at and removed. */
+function asideOf(path: string): string {
+  return `${path}.takeover`;
+}
+
+const unknownOwner = { pid: "?", host: "a host that it does not name", since: "an unknown time" };
+
 /**
  * Removes the lock of a process that is gone; false where another process is about to. Of several
  * that see it one looks again and removes it, under a lock of its own.
@@ -127,13 +144,12 @@ async function removeStale(
   foreign: ForeignLock,
 ): Promise<boolean> {
   const path = join(folder, name);
-  const aside = `${path}.takeover`;
+  const aside = asideOf(path);
   const own = { pid: process.pid, host: hostname(), start: await processStart(process.pid) };
   const text = JSON.stringify({ ...own, since: new Date().toISOString() });
   if (!(await files.claimFile(aside, text))) {
     const other = await readOwner(aside, files);
-    const isLeft = other !== null && other !== "broken" && other.host === own.host;
-    if (isLeft && !(await isAlive(other))) await files.remove(aside);
+    if (other !== null && (await isLeftBehind(other, foreign))) await files.remove(aside);
     return false;
   }
   try {
@@ -145,6 +161,12 @@ async function removeStale(
   } finally {
     await files.remove(aside).catch(() => undefined);
   }
+}
+
+/** True where who was removing a lock is gone, or has nothing to say here any more. */
+async function isLeftBehind(owner: FolderOwner | "broken", foreign: ForeignLock): Promise<boolean> {
+  const isOfHere = owner !== "broken" && owner.host === hostname();
+  return isOfHere ? !(await isAlive(owner)) : foreign === "elected" || foreign === "taken over";
 }
 
 async function giveUp(path: string, text: string, files: Files): Promise<void> {

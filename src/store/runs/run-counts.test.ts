@@ -248,13 +248,43 @@ test("seconds go on from those of the checkpoint that the run goes on from", () 
     counts.observe(seen, ms);
     return counts.rowsAt(10, seen, "", ms).map(({ step: at, seconds }) => [at, seconds]);
   };
-  counts.wentBack(100);
+  counts.wentBack(0, 100);
   assert.deepEqual([look(0, 5000, 1), look(10, 6000, 1)], [[], [[10, 101]]]);
   counts.observe(picture([], { phase: "rolling back" }), 8000);
-  counts.wentBack(50);
+  counts.wentBack(0, 50);
   assert.deepEqual([look(0, 9000, 2), look(10, 9500, 2)], [[], [[10, 50.5]]]);
   const later = new RunCounts(true, 30);
   const seen = picture([worker(0, 5)], { globalSteps: 5 });
   later.observe(seen, 1000);
   assert.equal(later.row(seen, "", 3000)!.seconds, 32);
+});
+
+test("rows go on from the step of the checkpoint, though it is seen amid the work", () => {
+  const counts = new RunCounts();
+  counts.wentBack(1000, 100);
+  const look = (step: number, count: number, ms: number) => {
+    const seen = picture([worker(0, count)], { globalSteps: step, examples: 10 * step });
+    counts.observe(seen, ms);
+    return counts.rowsAt(10, seen, "", ms).map((row) => row.step);
+  };
+  assert.deepEqual(look(1005, 5, 5000), []);
+  assert.deepEqual(look(1012, 12, 6000), [1010]);
+});
+
+test("the staleness of a row is of its time, behind a checkpoint and a server that went", () => {
+  const server = (rank: number, stalenessCount: number, stalenessSum: number): Told => {
+    return { role: "server", rank, server: { ...noServerCounts, stalenessCount, stalenessSum } };
+  };
+  const counts = new RunCounts();
+  counts.wentBack(100, 10);
+  const look = (members: readonly Told[], globalSteps: number, ms: number) => {
+    const seen = picture([worker(0, globalSteps - 99), ...members], { globalSteps });
+    counts.observe(seen, ms);
+    return counts.row(seen, "", ms)?.staleness;
+  };
+  counts.observe(picture([worker(0, 1), server(0, 100, 100)], { globalSteps: 100 }), 0);
+  assert.equal(look([server(0, 110, 170)], 110, 1000), 7);
+  assert.equal(look([server(0, 60, 120), server(1, 60, 120)], 120, 2000), 7);
+  // What server 0 had counted of its chunks is server 1's from here on.
+  assert.equal(look([server(1, 130, 310)], 130, 3000), 7);
 });

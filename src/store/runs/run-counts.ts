@@ -75,6 +75,10 @@ export class RunCounts {
   /** False until the training that is on has been seen. */
   #isOn = false;
   #goesOn: boolean;
+  /** Of the checkpoint that the run went on from; 0 where it began. */
+  #startStep = 0;
+  /** True once the last counts are known. */
+  #isOver = false;
   #lastRow: Sums | null = null;
   #lastRowStep = 0;
   /** The last picture that rows were asked for at. */
@@ -90,12 +94,13 @@ export class RunCounts {
     this.#secondsBefore = secondsBefore;
   }
 
-  /** The run goes on from a checkpoint, by which it had trained so long. */
-  wentBack(secondsBefore: number): void {
+  /** The run goes on from a checkpoint of this step, by which it had trained so long. */
+  wentBack(step: number, secondsBefore: number): void {
     this.#giveUp();
     this.#goesOn = false;
     this.#beganMs = null;
     this.#secondsBefore = secondsBefore;
+    this.#startStep = step;
   }
 
   /** Takes the members' latest counts. */
@@ -105,8 +110,12 @@ export class RunCounts {
       if (this.#isOn) this.#giveUp();
       return;
     }
-    for (const { role, rank, incarnation, server, worker } of snapshot.members) {
+    for (const { role, rank, incarnation, worker } of snapshot.members) {
       if (role === "worker" && worker !== null) this.#take(rank, incarnation, worker);
+    }
+    // Others have what was counted of the chunks of a server that is gone.
+    if (snapshot.phase === "training" && !this.#isOver) this.#servers.clear();
+    for (const { role, rank, server } of snapshot.members) {
       if (role === "server" && server !== null) this.#servers.set(rank, server);
     }
     const sums = this.#sums(nowMs);
@@ -123,8 +132,12 @@ export class RunCounts {
     this.#isOn = true;
     this.#beganMs ??= sums.ms;
     this.#examplesBefore = Math.max(0, examples - sums.examples);
-    this.#lastRow = isKnown ? sums : { ...emptySums, ms: sums.ms };
-    this.#lastRowStep = isKnown || sums.examples === 0 ? globalSteps : 0;
+    // What servers count goes with their chunks over all lives of the run.
+    const { ms, stalenessSum, stalenessCount } = sums;
+    const isResumed = this.#startStep > 0;
+    const before = isResumed ? { ...emptySums, stalenessSum, stalenessCount } : emptySums;
+    this.#lastRow = isKnown ? sums : { ...before, ms };
+    this.#lastRowStep = isKnown || sums.examples === 0 ? globalSteps : this.#startStep;
     this.#seen = { step: this.#lastRowStep, sums: this.#lastRow };
   }
 
@@ -208,6 +221,7 @@ export class RunCounts {
   /** Takes the last counts, each of all lives of its rank: none is added to what was seen. */
   end(result: Pick<RunResult, "workers" | "servers" | "earlierWorkers">): void {
     const { workers, servers, earlierWorkers = {} } = result;
+    this.#isOver = true;
     for (const [key, whole] of Object.entries(workers)) {
       const rank = Number(key);
       const latest = countedSince(earlierWorkers[rank] ?? idleWorker, whole);
