@@ -175,6 +175,14 @@ describe("a plan of protocols", () => {
       /has local: --outer-optimizer nesterov has a state that other phases/,
     ],
     [
+      "local steps before others that count their own updates",
+      {
+        plan: [{ mode: "local", length: { kind: "share", share: 0.5 } }, bspThenAsp[1]],
+        optimizer: "adam",
+      },
+      /has local: --optimizer adam counts its updates, and takes those of local steps for its own/,
+    ],
+    [
       "a median of single pushes",
       { plan: bspThenAsp, reduce: "median" },
       /median with asp in the plan/,

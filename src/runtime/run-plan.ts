@@ -195,7 +195,10 @@ function demandMixable(settings: RunSettings, protocols: readonly Protocol[], te
   const own = hparams[index]?.momentum ?? null;
   const problem =
     localProblem({ protocol: local, feed }) ??
-    mixedProblem(protocols, { compression: filled(compressionSpecFields, settings) }) ??
+    mixedProblem(protocols, {
+      compression: filled(compressionSpecFields, settings),
+      updateRule: { name: settings.optimizer },
+    }) ??
     (own === null
       ? null
       : `workers apply --momentum there, not what --hparams says of a phase; leave it out`);

@@ -45,7 +45,7 @@ export const switchedSettings: PaceSettings = {
 /** What of a spec a plan decides. */
 type PlannedParts = Pick<RunSpec, "plan" | "maxSteps" | "reduce" | "switchLr" | "switchMomentum">;
 /** What says whether local steps may be in it. */
-type LocalParts = Pick<RunSpec, "feed" | "compression">;
+type LocalParts = Pick<RunSpec, "feed" | "compression" | "updateRule">;
 
 /** One run of three has a plan, which knows no limit on steps and folds by the mean. */
 export function withPlan(

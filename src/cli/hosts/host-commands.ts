@@ -29,6 +29,7 @@ const ownKeys: readonly OptionKey[] = [
  */
 export function hostProcesses(hosts: readonly Host[], resolution: Resolution): HostProcess[] {
   const { options, origins } = resolution;
+  demandPorts(hosts, resolution);
   demandGuard(hosts, resolution);
   demandNoSecret(hosts, resolution);
   const main = hosts.find(({ counts }) => counts.coordinator > 0)!;
@@ -82,6 +83,25 @@ function flagsOf(role: HostRole, { options, origins }: Resolution, host: Host): 
     if (type.placeholder === "") return [value === true ? `--${name}` : `--no-${name}`];
     return [`--${name}`, type.print(value)];
   });
+}
+
+/** Members are told where to go, and no two processes of a host can listen at one port. */
+function demandPorts(hosts: readonly Host[], { options, origins }: Resolution): void {
+  const { port } = options;
+  if (origins.host.kind === "flag" || origins.host.kind === "set") {
+    throw usage("--host is each host's own; write address= or listen= in the file of hosts");
+  }
+  if (port === 0) {
+    throw usage("--port 0: members on other hosts have to know the port; write one, such as 8000");
+  }
+  for (const { counts, serverPort, where } of hosts) {
+    if (serverPort === null || counts.server === 0) continue;
+    const last = serverPort + counts.server - 1;
+    const taken = `${where}: servers listen at the ports ${serverPort} to ${last}`;
+    if (last > 65535) throw usage(`${taken}, and the last there is is 65535; write server-port=`);
+    if (counts.coordinator === 0 || port < serverPort || port > last) continue;
+    throw usage(`${taken}, and the coordinator at ${port}; write another server-port= or --port`);
+  }
 }
 
 /** Anybody on a host may see the words that its processes are started with. */

@@ -80,6 +80,20 @@ describe("the processes of two hosts", () => {
     });
   });
 
+  test("are not started where two would listen at one port, or at none that is known", () => {
+    const refused = (flags: [OptionKey, string][], message: RegExp, file = hosts) =>
+      assert.throws(() => hostProcesses(file, given(["insecure", "true"], ...flags)), {
+        ...{ code: "usage", message },
+      });
+    refused([["port", "0"]], /^--port 0: members on other hosts have to know the port; write one/);
+    refused([["host", "10.0.0.9"]], /^--host is each host's own; write address= or listen= in /);
+    const one = (words: string) => parseHosts(`10.0.0.1 coordinator ${words}`, "h.txt");
+    const crowded = one("server=2 worker listen=0.0.0.0 server-port=65535");
+    refused([], /^h.txt:1: servers listen at the ports 65535 to 65536, and the last/, crowded);
+    const shared = one("server worker listen=0.0.0.0");
+    refused([["port", "8001"]], /ports 8001 to 8001, and the coordinator at 8001; write/, shared);
+  });
+
   test("are told where nothing was written for what is usual", () => {
     const words = commands(["insecure", "true"], ["checkpointEvery", "none"])[0]![1];
     assert.match(words!, / --checkpoint-every none( |$)/);

@@ -17,7 +17,7 @@ import type { StepRange } from "../examples.js";
 import type { PlannedRun } from "../plan/plan.js";
 import type { Protocol, RunSpec } from "../run-spec.js";
 import { learningRate } from "../schedule.js";
-import type { UpdateRuleSpec } from "../update-rules.js";
+import { factsOf, type UpdateRuleSpec } from "../update-rules.js";
 
 /** What servers may do with the mean of the differences, and the rule by which they do it. */
 const outerRules = {
@@ -83,14 +83,21 @@ export function localProblem(spec: Planned & Pick<RunSpec, "feed">): string | nu
   return "workers without files are sent one batch a step";
 }
 
+/** What of a run is in the way of phases that are unlike. */
+export interface MixedParts extends Pick<RunSpec, "compression"> {
+  readonly updateRule: Pick<UpdateRuleSpec, "name">;
+}
+
 /**
  * Why a run of these protocols can't go from local steps to others or back; null where it can, or
  * does not. Its servers keep the state of the run's own rule all the time, so the outer optimizer
- * has none; and what is dropped of gradients is not of the size of differences.
+ * has none; what is dropped of gradients is not of the size of differences; and a rule that divides
+ * its moments by what they lack takes the number of updates for its own.
+ * @param protocols in their order; one alone is switched to by hand, and may be left again.
  */
 export function mixedProblem(
   protocols: readonly Protocol[],
-  { compression }: Pick<RunSpec, "compression">,
+  { compression, updateRule }: MixedParts,
 ): string | null {
   const local = protocols.flatMap((protocol) => localStepsOf({ protocol }) ?? []);
   if (local.length === 0) return null;
@@ -99,9 +106,17 @@ export function mixedProblem(
     const named = `--outer-optimizer ${free.outer.optimizer}`;
     return `${named} has a state that other phases have no place for; write average`;
   }
-  if (!keepsResiduals(compression)) return null;
-  const dropped = `what --compress ${compression.push.codec} drops of gradients`;
-  return `${dropped} is of another size than of differences; write int8 or fp16`;
+  if (keepsResiduals(compression)) {
+    const dropped = `what --compress ${compression.push.codec} drops of gradients`;
+    return `${dropped} is of another size than of differences; write int8 or fp16`;
+  }
+  const isLocal = (protocol: Protocol) => localStepsOf({ protocol }) !== null;
+  const behind = protocols.slice(protocols.findIndex(isLocal));
+  const isLeft = protocols.length === 1 || behind.some((protocol) => !isLocal(protocol));
+  if (!isLeft || !factsOf(updateRule.name).reads.includes("beta1")) return null;
+  const named = `--optimizer ${updateRule.name}`;
+  const why = "counts its updates, and takes those of local steps for its own";
+  return `${named} ${why} in what comes behind them; write momentum, or let nothing come`;
 }
 
 /** The batches of a step of local steps; each has a number that none has in any other step. */
