@@ -53,6 +53,18 @@ test("a step is allowed up to LOW, never above HIGH, and between by the controll
   assert.ok(!pace.mayStart(view, progress([7, 4], known), 6, 0).allowed, "another is further");
 });
 
+test("a worker's first step may lie ahead of those who rest and wait for it", () => {
+  const pace = paceOf({ mode: "dssp", stalenessMin: 0, staleness: 1 });
+  const workers = [0, 15].map((fromStep, rank) => ({ rank, incarnation: 10 + rank, fromStep }));
+  const view = { workers } as unknown as View;
+  const progress = {
+    clockOf: ({ rank }: { rank: number }) => [14, 15][rank]!,
+    pulseOf: () => null,
+  } as unknown as ChunkProgress;
+  assert.ok(pace.mayStart(view, progress, 15, 1).allowed);
+  assert.ok(!pace.mayStart(view, progress, 16, 1).allowed, "2 are above HIGH");
+});
+
 test("bounds that cross are no protocol", () => {
   const problemOf = (stalenessMin: number, staleness: number) =>
     protocolProblem({ mode: "dssp", stalenessMin, staleness });

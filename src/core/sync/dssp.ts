@@ -10,7 +10,8 @@
  *
  * P, S: the last pushes of the fastest and the slowest; p, s: how long their last steps took. It is
  * asked anew at each push, by each chunk for itself. Where a time is not known, as at the beginning
- * and behind the loss of a server, the bound is LOW.
+ * and behind the loss of a server, the bound is LOW. For the first step of a worker's life it is
+ * HIGH: it may begin ahead of all others while these rest and wait for it.
  *
  * Invariant: nobody starts a step that lies more than HIGH steps ahead of the slowest.
  */
@@ -54,6 +55,7 @@ export function dsspPace(low: number, high: number): Pace {
       const isFastest = view.workers.every((worker) => progress.clockOf(worker) <= step);
       const own = view.workers.find((worker) => worker.rank === rank);
       const [fast, slow] = [own, slowest].map((one) => one && progress.pulseOf(one.rank));
+      if (own !== undefined && own.fromStep === step) return granted;
       if (!isFastest || !fast || !slow) return { allowed: false, reason: `${waiting}, ${bounds}` };
       const { more, waitMs } = furtherSteps(fast, slow, high - lead + 1);
       if (more > 0) return granted;
